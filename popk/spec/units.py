@@ -1,0 +1,105 @@
+"""Units of what the user wrote, by pint. A month is 365.25/12 days."""
+
+import functools
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pint
+
+
+@functools.cache
+def registry() -> "pint.UnitRegistry":
+    """The one unit registry: pint's, with the spellings of the clinic added."""
+    import pint
+
+    units = pint.UnitRegistry(cache_folder=None)
+    units.define("@alias microgram = mcg")
+    units.define("@alias hour = hours")
+    return units
+
+
+class UnitError(ValueError):
+    """A unit that is unknown, or two that cannot be converted into each other."""
+
+
+def check_unit(unit: str) -> str:
+    """Return `unit` unchanged if pint knows it.
+
+    Raises
+    ------
+    UnitError
+        Naming the unit.
+    """
+    _parse(unit)
+    return unit
+
+
+def conversion_factor(source: str, target: str) -> float:
+    """How many `target` units one `source` unit is; ``conversion_factor("mg", "ug") == 1000``.
+
+    Raises
+    ------
+    UnitError
+        If either is unknown or they measure different things.
+    """
+    import pint
+
+    try:
+        factor = (1.0 * _parse(source)).to(_parse(target)).magnitude
+    except pint.DimensionalityError as error:
+        raise UnitError(
+            f"{source!r} cannot be converted to {target!r}: "
+            f"{error.dim1 or 'dimensionless'} against {error.dim2 or 'dimensionless'}"
+        ) from None
+    # pint multiplies powers of ten in floating point: 1000.0000000000001 is meant as 1000
+    return float(f"{factor:.15g}")
+
+
+def quantity(text: str | float, target: str | None) -> float:
+    """Read ``"6 month"`` or ``6`` as a number of `target` units.
+
+    Parameters
+    ----------
+    text
+        A plain number is taken to be in `target` units already.
+    target
+        None for a quantity without a unit.
+
+    Raises
+    ------
+    UnitError
+        If the text is no quantity, or its unit is not convertible to `target`.
+    """
+    if not isinstance(text, str):
+        return float(text)
+    number, unit = split_quantity(text)
+    if not unit:
+        return number
+    if target is None:
+        raise UnitError(f"{text!r} has a unit, but nothing says what unit it is compared with")
+    return float(f"{number * conversion_factor(unit, target):.15g}")
+
+
+def split_quantity(text: str) -> tuple[float, str]:
+    """Split ``"15 ug/m^2/day"`` into ``(15.0, "ug/m^2/day")``."""
+    match = re.fullmatch(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(.*?)\s*", text)
+    if match is None:
+        raise UnitError(f"{text!r} is no quantity: a number and a unit, such as '6 month'")
+    unit = match.group(2)
+    if unit:
+        _parse(unit)
+    return float(match.group(1)), unit
+
+
+def _parse(unit: str) -> "pint.Unit":
+    import pint
+
+    if "//" in unit:
+        raise UnitError(f"{unit!r} cannot be read as a unit: a single '/' divides")
+    try:
+        return registry().Unit(unit)
+    except (pint.UndefinedUnitError, pint.DefinitionSyntaxError) as error:
+        raise UnitError(f"unknown unit {unit!r} ({error})") from None
+    except Exception as error:  # pint lets parser errors of several kinds through
+        raise UnitError(f"{unit!r} cannot be read as a unit ({error})") from None
