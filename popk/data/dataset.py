@@ -1,7 +1,7 @@
 """`Dataset`: the records of all subjects as padded [subject, record] arrays."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,10 @@ class ItemUnits:
 class Dataset:
     """What a NONMEM-style file says, checked, in file order; rows that pad a subject are masked.
 
+    Padded entries are zero or False, and NaN in `dv`, `lower` and `upper`; in `time` and in
+    `covariates` they repeat the subject's last record, so that they stay inside the domain of
+    every formula.
+
     Attributes
     ----------
     source, sha256
@@ -42,8 +46,8 @@ class Dataset:
         [subject, record] 0 observation, 1 dose, 2 other, 3 reset, 4 reset and dose.
     amount, rate
         [subject, record] in `units.amount` and `units.amount`/`units.time`; zero off dose records.
-        A rate of zero on a dose record is a bolus, an amount of zero with a rate and ss=1 the
-        steady state of a constant infusion.
+        A rate of zero on a dose record is a bolus, an amount of zero with a rate and ss above
+        0 the steady state of a constant infusion, which ends at the record.
     ss, addl, interval
         [subject, record] steady-state flag (0, 1, 2), additional doses, dosing interval II
         in `units.time`.
@@ -61,6 +65,8 @@ class Dataset:
         the index into its `levels`.
     covariate_units, levels
         Name to unit (None for a pure number) and, for categorical covariates, to its words.
+    derived
+        Name of each derived covariate to its formula, for instance "haycock(WT, HT)".
     interpolation
         "nocb": a covariate's value between two records is that of the later record (NONMEM);
         "locf": that of the earlier one (Monolix).
@@ -92,6 +98,7 @@ class Dataset:
     covariate_units: Mapping[str, str | None]
     levels: Mapping[str, tuple[str, ...]]
     interpolation: str
+    derived: Mapping[str, str] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
     warnings: tuple[Problem, ...] = ()
 

@@ -21,6 +21,9 @@ Numbers = float | NDArray[np.float64]
 
 SEXES = ("male", "female")
 
+# Below this |L| the log-normal limit is exact to 1e-12 of a z-score or so, and L S z may underflow.
+SMALLEST_POWER = 1e-12
+
 # measure -> (table, what it is entered with, unit, last usable entry)
 # From day 731 on the table of length holds standing height, 0.7 cm less than length.
 _TABLES: dict[str, tuple[Any, str, str, float]] = {
@@ -105,8 +108,9 @@ def value(z: Numbers, L: Numbers, M: Numbers, S: Numbers) -> Numbers:
     if not np.all(stretch > -1.0):
         raise ValueError(f"z-score {z} is outside the LMS distribution: 1 + L S z must be positive")
     # log1p keeps all digits for a small L, where the power form would lose them
-    power = np.where(L == 0.0, 1.0, L)
-    log_ratio = np.where(L == 0.0, np.multiply(S, z), np.log1p(stretch) / power)
+    log_normal = np.abs(L) < SMALLEST_POWER
+    power = np.where(log_normal, 1.0, L)
+    log_ratio = np.where(log_normal, np.multiply(S, z), np.log1p(stretch) / power)
     return M * np.exp(log_ratio)
 
 
@@ -129,8 +133,9 @@ def zscore(x: Numbers, L: Numbers, M: Numbers, S: Numbers) -> Numbers:
         Standard normal score.
     """
     log_ratio = np.log(np.divide(x, M))
-    power = np.where(L == 0.0, 1.0, L)
-    stretch = np.where(L == 0.0, log_ratio, np.expm1(np.multiply(L, log_ratio)) / power)
+    log_normal = np.abs(L) < SMALLEST_POWER
+    power = np.where(log_normal, 1.0, L)
+    stretch = np.where(log_normal, log_ratio, np.expm1(np.multiply(L, log_ratio)) / power)
     return stretch / S
 
 

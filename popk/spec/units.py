@@ -53,7 +53,7 @@ def conversion_factor(source: str, target: str) -> float:
             f"{error.dim1 or 'dimensionless'} against {error.dim2 or 'dimensionless'}"
         ) from None
     # pint multiplies powers of ten in floating point: 1000.0000000000001 is meant as 1000
-    return float(f"{factor:.15g}")
+    return float(f"{factor:.15g}") if factor >= 1 else 1.0 / float(f"{1.0 / factor:.15g}")
 
 
 def quantity(text: str | float, target: str | None) -> float:
@@ -78,7 +78,7 @@ def quantity(text: str | float, target: str | None) -> float:
         return number
     if target is None:
         raise UnitError(f"{text!r} has a unit, but nothing says what unit it is compared with")
-    return float(f"{number * conversion_factor(unit, target):.15g}")
+    return number * conversion_factor(unit, target)
 
 
 def split_quantity(text: str) -> tuple[float, str]:

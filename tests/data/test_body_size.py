@@ -51,5 +51,7 @@ def test_heavier_has_more_surface(weight: float, height: float, formula: str):
 
 
 def test_unknown_formula_names_the_valid_ones():
-    with pytest.raises(ValueError, match=r"du_bois.*mosteller, haycock, gehan_george, dubois, boyd"):
+    with pytest.raises(
+        ValueError, match=r"du_bois.*mosteller, haycock, gehan_george, dubois, boyd"
+    ):
         body_surface_area(7.2, 65.0, "du_bois")

@@ -63,6 +63,11 @@ def test_zscore_is_the_inverse_of_value(z: float, L: float, M: float, S: float):
     assert zscore(value(z, L, M, S), L, M, S) == pytest.approx(z, abs=1e-10)
 
 
+@pytest.mark.parametrize("L", [5e-324, 1e-300, -1e-13, 1.01e-12, -1e-9])
+def test_zscore_is_the_inverse_of_value_near_the_limit(L: float):
+    assert zscore(value(1.0, L, 2.0, 0.125), L, 2.0, 0.125) == pytest.approx(1.0, abs=1e-12)
+
+
 def test_small_power_meets_the_log_normal_limit():
     limit = value(1.5, 0.0, 7.0, 0.1)
     assert limit == pytest.approx(7.0 * np.exp(0.15), rel=1e-15)

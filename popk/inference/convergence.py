@@ -1,0 +1,154 @@
+"""The gate: may the numbers of this posterior be believed?"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from popk.inference.posterior import Posterior
+
+RHAT = 1.01
+"""Rank-normalised split R-hat; Vehtari et al., Bayesian Analysis 2021;16:667-718."""
+BFMI = 0.3
+"""Energy Bayesian fraction of missing information; Betancourt, arXiv 1604.00695."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One named check with its value and threshold.
+
+    Attributes
+    ----------
+    name
+        What was checked.
+    value, threshold
+        The worst value found and the bound that it must keep.
+    passed
+        Whether it does.
+    worst
+        The parameter or chain with that value.
+    meaning
+        What a failure means and what to do.
+    source
+        Where the threshold comes from.
+    """
+
+    name: str
+    value: float
+    threshold: str
+    passed: bool
+    worst: str
+    meaning: str
+    source: str
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnostics:
+    """R-hat and effective sample sizes by name and element, e.g. ``CL[3]`` for the third subject.
+
+    Attributes
+    ----------
+    names
+        One for each scalar quantity.
+    rhat, ess_bulk, ess_tail
+        [quantity] rank-normalised split R-hat, bulk ESS, and tail ESS (the smaller of the 5 %
+        and 95 % quantiles').
+    """
+
+    names: tuple[str, ...]
+    rhat: Float[np.ndarray, " quantity"]
+    ess_bulk: Float[np.ndarray, " quantity"]
+    ess_tail: Float[np.ndarray, " quantity"]
+
+    def of(self, name: str) -> tuple[float, float, float]:
+        """R-hat, bulk ESS and tail ESS of one quantity."""
+        i = self.names.index(name)
+        return float(self.rhat[i]), float(self.ess_bulk[i]), float(self.ess_tail[i])
+
+
+def diagnostics(draws: Mapping[str, Float[np.ndarray, "chain draw *shape"]]) -> Diagnostics:
+    """R-hat and ESS of every scalar quantity among the draws."""
+    from arviz_stats.base import array_stats
+
+    names: list[str] = []
+    columns = []
+    for name, values in draws.items():
+        flat = values.reshape(*values.shape[:2], -1)
+        columns.append(flat)
+        names += [name] if values.ndim == 2 else [f"{name}[{i + 1}]" for i in range(flat.shape[2])]
+    table = np.concatenate(columns, axis=2).astype(float)
+    axes = {"chain_axis": 0, "draw_axis": 1}
+    return Diagnostics(
+        tuple(names),
+        np.asarray(array_stats.rhat(table, method="rank", **axes)),
+        np.asarray(array_stats.ess(table, method="bulk", **axes)),
+        np.asarray(array_stats.ess(table, method="tail", prob=(0.05, 0.95), **axes)),
+    )
+
+
+def gate(
+    posterior: Posterior, found: Diagnostics, ess: float, ignore: Iterable[str] = ()
+) -> tuple[Check, ...]:
+    """Check a posterior: R-hat, bulk and tail ESS of every quantity, divergences, E-BFMI.
+
+    Parameters
+    ----------
+    posterior, found
+        The draws and their diagnostics.
+    ess
+        Effective sample size that every quantity must reach. 400 is the least at which R-hat
+        and the ESS itself are reliable (Vehtari et al. 2021, sec. 4).
+    ignore
+        Quantities that are constants of the data.
+    """
+    keep = np.array([name not in set(ignore) for name in found.names])
+    names = np.array(found.names)[keep]
+
+    def worst(values: np.ndarray, largest: bool) -> tuple[float, str]:
+        values = values[keep]
+        # A NaN is the worst of all: an infinite or a stuck chain
+        bad = np.where(np.isnan(values), np.inf if largest else -np.inf, values)
+        i = int(np.argmax(bad) if largest else np.argmin(bad))
+        return float(values[i]), str(names[i])
+
+    rhat, rhat_of = worst(found.rhat, True)
+    bulk, bulk_of = worst(found.ess_bulk, False)
+    tail, tail_of = worst(found.ess_tail, False)
+    divergences = int(np.sum(posterior.stats["diverging"]))
+    energies = bfmi(posterior.stats["energy"])
+    weakest = int(np.argmin(np.nan_to_num(energies, nan=-np.inf)))
+    vehtari = "Vehtari et al., Bayesian Analysis 2021;16:667-718"
+    betancourt = "Betancourt, arXiv 1701.02434 and 1604.00695"
+    return (
+        Check(
+            "R-hat", rhat, f"< {RHAT}", rhat < RHAT, rhat_of,
+            "the chains disagree: run longer, or look whether the model has two explanations",
+            vehtari,
+        ),
+        Check(
+            "ESS bulk", bulk, f">= {ess:g}", bulk >= ess, bulk_of,
+            "too few effective draws for means and medians: raise draws in [sampler]", vehtari,
+        ),
+        Check(
+            "ESS tail", tail, f">= {ess:g}", tail >= ess, tail_of,
+            "too few effective draws for intervals: raise draws in [sampler]", vehtari,
+        ),
+        Check(
+            "divergences", float(divergences), "= 0", divergences == 0, "all chains",
+            "part of the posterior was not reached: raise target_accept, or simplify the model",
+            betancourt,
+        ),
+        Check(
+            "E-BFMI", float(energies[weakest]), f">= {BFMI}", bool(energies[weakest] >= BFMI),
+            f"chain {weakest + 1}",
+            "the chains move slowly between energies: a heavy-tailed or funnel-shaped posterior",
+            betancourt,
+        ),
+    )  # fmt: skip
+
+
+def bfmi(energy: Float[np.ndarray, "chain draw"]) -> Float[np.ndarray, " chain"]:
+    """Energy Bayesian fraction of missing information of each chain (Betancourt 2016, eq. 1)."""
+    change = np.mean(np.diff(energy, axis=1) ** 2, axis=1)
+    return change / np.var(energy, axis=1)

@@ -1,0 +1,209 @@
+"""NumPyro's No-U-Turn sampler: the reference. One thread a chain, all chains side by side."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from numpyro.infer.hmc import hmc
+from numpyro.infer.util import potential_energy
+
+from popk.inference.centring import centring_weights
+from popk.inference.draws import collect
+from popk.inference.posterior import Posterior, Progress
+from popk.population.events import Events
+from popk.population.model import Model, flatten, prior_centre
+from popk.spec.fit import Sampler as Settings
+
+CHUNK = 50
+"""Iterations between two looks at the clock."""
+JITTER = 0.1
+"""SD of the starting points around the centre of the priors, on the unconstrained scale."""
+
+
+class State(NamedTuple):
+    """Where all chains are and what they have drawn.
+
+    Attributes
+    ----------
+    kernels
+        NumPyro's state of each chain.
+    done
+        Iterations so far, warm-up included.
+    vectors
+        [chain, draw, d] unconstrained draws kept so far.
+    stats
+        Name to [chain, draw].
+    """
+
+    kernels: tuple[Any, ...]
+    done: int
+    vectors: np.ndarray
+    stats: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Nuts:
+    """A NUTS prepared for one model and data set; see `popk.inference.posterior.Sampler`.
+
+    Parameters
+    ----------
+    model, events
+        What is sampled.
+    settings
+        Draws and warm-up per chain, chains, seed, target acceptance.
+    """
+
+    model: Model
+    events: Events
+    settings: Settings
+
+    def start(self) -> State:
+        """Initial states: the centre of the priors, jittered."""
+        centring = self._centring
+        centre = jax.jit(partial(prior_centre, self.model))(self.events, centring)
+        flat, unravel = ravel_pytree(centre)
+        key_jitter, key_chains = jax.random.split(jax.random.key(self.settings.seed))
+        jitter = jax.random.normal(key_jitter, (self.settings.chains, flat.size), flat.dtype)
+        initialise = jax.jit(self._kernel[0])
+        chains = jax.random.split(key_chains, self.settings.chains)
+        kernels = tuple(
+            initialise(unravel(flat + JITTER * j), k) for j, k in zip(jitter, chains, strict=True)
+        )
+        empty = np.zeros((self.settings.chains, 0))
+        return State(kernels, 0, np.zeros((*empty.shape, flat.size)), dict.fromkeys(_STATS, empty))
+
+    def advance(self, state: State) -> State:
+        """`CHUNK` more iterations of every chain, in as many threads as there are cores."""
+        boundary = self.settings.warmup if state.done < self.settings.warmup else self._total
+        count = min(CHUNK, boundary - state.done)
+        run = self._chunk(count, state.kernels[0])
+        x64 = jax.config.read("jax_enable_x64")
+
+        def one(kernel: Any) -> tuple[Any, Any]:
+            with jax.enable_x64(x64):  # the setting is the thread's own
+                return jax.block_until_ready(run(kernel, self.events))
+
+        with ThreadPoolExecutor(_cores()) as pool:
+            results = list(pool.map(one, state.kernels))
+        kernels = tuple(kernel for kernel, _ in results)
+        done = state.done + count
+        if done <= self.settings.warmup:
+            return state._replace(kernels=kernels, done=done)
+        new = jax.tree.map(lambda *chains: np.stack(chains), *[out for _, out in results])
+        vectors, stats = new
+        return State(
+            kernels,
+            done,
+            np.concatenate([state.vectors, vectors], axis=1),
+            {k: np.concatenate([state.stats[k], stats[k]], axis=1) for k in stats},
+        )
+
+    def progress(self, state: State) -> Progress:
+        """How far the chains are."""
+        warm = state.done < self.settings.warmup
+        return Progress(
+            "warm-up" if warm else "sampling",
+            state.done,
+            self._total,
+            self.settings.chains,
+            int(np.sum(state.stats["diverging"])),
+        )
+
+    def posterior(self, state: State) -> Posterior:
+        """Constrained draws of a finished state."""
+        flat = flatten(self.model, self.events, self._centring)
+        draws, log_likelihood = collect(self.model, self.events, flat, state.vectors)
+        method = {
+            "name": "nuts",
+            "implementation": "numpyro",
+            "chains": self.settings.chains,
+            "draws": self.settings.draws,
+            "warmup": self.settings.warmup,
+            "target_accept": self.settings.target_accept,
+            "seed": self.settings.seed,
+        }
+        return Posterior(draws, state.stats, log_likelihood, method)
+
+    @property
+    def _total(self) -> int:
+        return self.settings.warmup + self.settings.draws
+
+    @cached_property
+    def _centring(self) -> dict[str, np.ndarray]:
+        """Weights at the centre of the priors."""
+
+        @jax.jit
+        def weights(events: Events) -> dict[str, jax.Array]:
+            flat = flatten(self.model, events)
+            return centring_weights(self.model, events, flat.constrain(flat.start, events))
+
+        return {name: np.asarray(w) for name, w in weights(self.events).items()}
+
+    @cached_property
+    def _kernel(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        """NumPyro's initialiser and transition, with a dense metric for the population block."""
+
+        def potential(events: Events) -> Callable[[dict[str, jax.Array]], jax.Array]:
+            return partial(potential_energy, self.model, (events, self._centring), {})
+
+        initialise, sample = hmc(potential_fn_gen=potential, algo="NUTS")
+        population = (*self.model.population_names, *self._correlation_sites)
+
+        def start(point: dict[str, jax.Array], key: jax.Array) -> Any:
+            return initialise(
+                point,
+                self.settings.warmup,
+                target_accept_prob=self.settings.target_accept,
+                dense_mass=[population],
+                model_args=(self.events,),
+                rng_key=key,
+            )
+
+        return start, sample
+
+    @property
+    def _correlation_sites(self) -> tuple[str, ...]:
+        return ("correlation_cholesky",) if self.model.correlation_names else ()
+
+    @cached_property
+    def _compiled(self) -> dict[int, Callable[[Any, Events], Any]]:
+        return {}
+
+    def _chunk(self, count: int, kernel: Any) -> Callable[[Any, Events], Any]:
+        """`count` transitions of one chain, compiled once and before the threads start."""
+        _, sample = self._kernel
+        if count not in self._compiled:
+
+            def run(kernel: Any, events: Events) -> Any:
+                def one(kernel: Any, _: None) -> Any:
+                    kernel = sample(kernel, model_args=(events,))
+                    return kernel, (ravel_pytree(kernel.z)[0], _stats(kernel))
+
+                return jax.lax.scan(one, kernel, None, length=count)
+
+            self._compiled[count] = jax.jit(run).lower(kernel, self.events).compile()
+        return self._compiled[count]
+
+
+def _stats(kernel: Any) -> dict[str, jax.Array]:
+    return {
+        "diverging": kernel.diverging,
+        "energy": kernel.energy,
+        "lp": -kernel.potential_energy,
+        "acceptance": kernel.accept_prob,
+        "steps": kernel.num_steps,
+        "step_size": kernel.adapt_state.step_size,
+    }
+
+
+_STATS = ("diverging", "energy", "lp", "acceptance", "steps", "step_size")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,285 @@
+"""The population model: one NumPyro model function, one `predict`, one flat log density."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpyro
+import numpyro.distributions as dist
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
+from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
+
+from popk.pk import one_compartment
+from popk.population.covariates import coefficient_names, log_factor
+from popk.population.events import Events
+from popk.population.parameters import Eta, draw, draw_etas, draw_positive_linear, median
+from popk.population.residual import Observation, sigma_names
+from popk.spec.model import Linear, Maturation, ModelSpec, Parameter
+from popk.spec.priors import Fixed, Prior
+from popk.spec.units import conversion_factor
+
+STRUCTURES = {"one_compartment": one_compartment.log_concentration}
+
+Values = Mapping[str, Array]
+
+
+class Prediction(NamedTuple):
+    """What a model predicts for given parameter values.
+
+    log_concentration
+        [subject, step] log of the predicted concentration, in the model's concentration unit.
+
+    Parameters
+    ----------
+        Parameter to [subject, column], in the parameter's own unit.
+    """
+
+    log_concentration: Float[Array, "subject step"]
+    parameters: dict[str, Float[Array, "subject column"]]
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A model file, compiled: callable as a NumPyro model on `Events`.
+
+    ``numpyro.infer.MCMC(NUTS(model), ...).run(key, events)`` works, as do `Predictive` and
+    `log_likelihood`.
+    """
+
+    spec: ModelSpec
+
+    def __call__(self, events: Events, centring: Values | None = None) -> None:
+        """The NumPyro model.
+
+        Parameters
+        ----------
+        events
+            Data in the model's units.
+        centring
+            Parameter to [subject] weights between 0 (non-centred, the default) and 1 (centred):
+            another way to write the same posterior.
+        """
+        spec, events = self.spec, jax.tree.map(jnp.asarray, events)
+        values: dict[str, Array] = {}
+        for name, parameter in spec.parameters.items():
+            values[f"TV{name}"] = draw(f"TV{name}", parameter.typical)
+        for effect in spec.covariates:
+            if isinstance(effect, Maturation):
+                for name, prior in zip(
+                    coefficient_names(effect), (effect.half, effect.hill), strict=True
+                ):
+                    values[name] = draw(name, prior)
+            elif isinstance(effect, Linear):
+                values[effect.name] = draw_positive_linear(
+                    effect.name, effect.effect, events.terms[effect.name]
+                )
+            else:
+                values[effect.name] = draw(effect.name, effect.effect)
+        etas = draw_etas(self._etas(values, events, centring or {}), self._cholesky())
+        for name, eta in etas.items():
+            values[f"eta_{name}"] = numpyro.deterministic(f"eta_{name}", eta)
+        sigma = self._sigma()
+        prediction = self.predict(values, events)
+        for name, individual in prediction.parameters.items():
+            numpyro.deterministic(name, individual[:, 0])
+        with numpyro.handlers.mask(mask=events.observed):
+            numpyro.sample(
+                "DV", self.observation(prediction.log_concentration, sigma, events), obs=events.dv
+            )
+
+    def predict(self, values: Values, events: Events) -> Prediction:
+        """Concentrations and individual parameters.
+
+        Parameters
+        ----------
+        values
+            `TVCL`, ..., the covariate coefficients, and `eta_CL`, ... [subject]. Etas that are
+            absent are zero: the population prediction PRED.
+        """
+        events = jax.tree.map(jnp.asarray, events)
+        parameters = {
+            name: jnp.exp(self._log_parameter(name, values, events))
+            for name in self.spec.parameters
+        }
+        units, spec = self.spec.units, self.spec
+        cl = parameters["CL"] * conversion_factor(spec.parameters["CL"].unit, f"L/{units.time}")
+        v = parameters["V"] * conversion_factor(spec.parameters["V"].unit, "L")
+        per_liter = conversion_factor(f"({units.amount})/L", units.concentration)
+        concentrate = STRUCTURES[spec.structure]
+        # One column broadcasts over the steps of a subject
+        cl, v = (jnp.squeeze(a, 1) if a.shape[1] == 1 else a for a in (cl, v))
+        log_c = jax.vmap(concentrate)(events.steps, cl, v)
+        no_drug = log_c == one_compartment.NO_DRUG
+        log_c = jnp.where(no_drug, log_c, log_c + jnp.log(per_liter))
+        return Prediction(log_c, parameters)
+
+    def observation(self, log_concentration: Array, sigma: Values, events: Events) -> Observation:
+        """The distribution of the observations around predicted concentrations."""
+        return Observation(
+            self.spec.residual.error,
+            log_concentration,
+            sigma,
+            events.censored,
+            events.lower,
+            events.upper,
+        )
+
+    @property
+    def population_names(self) -> tuple[str, ...]:
+        """Names of the estimated population parameters, in the order of the tables."""
+        return tuple(
+            name for name, prior in self.population_priors().items() if not isinstance(prior, Fixed)
+        )
+
+    def population_priors(self) -> dict[str, Prior]:
+        """Every population parameter and its prior, fixed ones included, correlations not."""
+        spec = self.spec
+        priors: dict[str, Prior] = {f"TV{n}": p.typical for n, p in spec.parameters.items()}
+        for effect in spec.covariates:
+            own = (effect.half, effect.hill) if isinstance(effect, Maturation) else (effect.effect,)
+            priors |= dict(zip(coefficient_names(effect), own, strict=True))
+        for name, parameter in self._varied().items():
+            assert parameter.variability is not None
+            priors[f"omega_{name}"] = parameter.variability.sd
+            if parameter.variability.df is not None:
+                priors[f"df_{name}"] = _as_prior(parameter.variability.df)
+        residual = spec.residual
+        own = (
+            (residual.sd,)
+            if residual.error != "combined"
+            else (residual.additive, residual.proportional)
+        )
+        return priors | dict(zip(sigma_names(residual), own, strict=True))
+
+    @property
+    def correlation_names(self) -> tuple[str, ...]:
+        """Names of the correlations between etas, ``correlation_CL_V``."""
+        block = self._correlated()
+        return tuple(f"correlation_{a}_{b}" for i, a in enumerate(block) for b in block[i + 1 :])
+
+    def _varied(self) -> dict[str, Parameter]:
+        return {n: p for n, p in self.spec.parameters.items() if p.variability is not None}
+
+    def _correlated(self) -> tuple[str, ...]:
+        if self.spec.correlation is None:
+            return ()
+        return tuple(n for n in self._varied() if n in self.spec.correlation.parameters)
+
+    def _log_parameter(
+        self, name: str, values: Values, events: Events, *, with_eta: bool = True
+    ) -> Float[Array, "subject column"]:
+        log_p = jnp.log(values[f"TV{name}"]) + events.log_scale[name]
+        for effect in self.spec.covariates:
+            if effect.parameter == name:
+                log_p = log_p + log_factor(effect, events.terms[effect.name], values)
+        eta = values.get(f"eta_{name}")
+        if eta is not None and with_eta:
+            variability = self.spec.parameters[name].variability
+            relative = variability is not None and variability.distribution == "normal"
+            log_p = log_p + (jnp.log1p(eta) if relative else eta)[:, None]
+        return log_p
+
+    def _etas(self, values: Values, events: Events, centring: Values) -> dict[str, Eta]:
+        etas = {}
+        for name, parameter in self._varied().items():
+            variability = parameter.variability
+            assert variability is not None
+            location = self._log_parameter(name, values, events, with_eta=False)[:, 0]
+            # The scale is data: without it the location is of order one for every subject
+            location = location - events.log_scale[name][:, 0]
+            etas[name] = Eta(
+                omega=draw(f"omega_{name}", variability.sd),
+                df=None
+                if variability.df is None
+                else draw(f"df_{name}", _as_prior(variability.df)),
+                location=location,
+                centring=jnp.asarray(centring.get(name, jnp.zeros(events.subjects))),
+                relative=variability.distribution == "normal",
+            )
+        return etas
+
+    def _cholesky(self) -> dict[str, Array]:
+        block = self._correlated()
+        if not block:
+            return {}
+        assert self.spec.correlation is not None
+        factor = numpyro.sample(
+            "correlation_cholesky",
+            dist.LKJCholesky(len(block), self.spec.correlation.concentration),
+        )
+        matrix = factor @ factor.T
+        for i, a in enumerate(block):
+            for j in range(i + 1, len(block)):
+                numpyro.deterministic(f"correlation_{a}_{block[j]}", matrix[i, j])
+        return {name: factor[i] for i, name in enumerate(block)}
+
+    def _sigma(self) -> dict[str, Array]:
+        priors = self.population_priors()
+        return {name: draw(name, priors[name]) for name in sigma_names(self.spec.residual)}
+
+
+def _as_prior(df: float | Prior) -> Prior:
+    return Fixed(prior="fixed", value=df) if isinstance(df, float) else df
+
+
+class FlatDensity(NamedTuple):
+    """The posterior as a function of one vector of unconstrained numbers.
+
+    log_density
+        (vector, events) -> log posterior density up to a constant, Jacobian included.
+    constrain
+        (vector, events) -> every named value of the model, derived ones included.
+    start
+        The centre of the priors, with all etas zero.
+    """
+
+    log_density: Callable[[Float[Array, " d"], Events], Float[Array, ""]]
+    constrain: Callable[[Float[Array, " d"], Events], dict[str, Array]]
+    start: Float[Array, " d"]
+
+
+def flatten(model: Model, events: Events, centring: Values | None = None) -> FlatDensity:
+    """Write a model's posterior as a flat log density, for samplers and optimisers."""
+    start, unravel = ravel_pytree(jax.jit(partial(prior_centre, model))(events, centring))
+
+    def log_posterior(vector: Array, events: Events) -> Array:
+        return -potential_energy(model, (events, centring), {}, unravel(vector))
+
+    def constrain(vector: Array, events: Events) -> dict[str, Array]:
+        return constrain_fn(
+            model, (events, centring), {}, unravel(vector), return_deterministic=True
+        )
+
+    return FlatDensity(log_posterior, constrain, start)
+
+
+def prior_centre(model: Model, events: Events, centring: Values | None = None) -> Values:
+    """Unconstrained values of all sample sites at the medians of the priors and etas of zero."""
+    priors = model.population_priors()
+
+    def centre(site: dict[str, Any]) -> Array | None:
+        if site["type"] != "sample" or site["is_observed"]:
+            return None
+        if site["name"] in priors:
+            return jnp.asarray(median(priors[site["name"]]))
+        return site["fn"].mean
+
+    def correlated(site: dict[str, Any]) -> Array | None:
+        if site["name"] == "correlation_cholesky" and site["type"] == "sample":
+            return jnp.eye(site["fn"].dimension)
+        return centre(site)
+
+    seeded = numpyro.handlers.seed(model, jax.random.key(0))
+    trace = numpyro.handlers.trace(
+        numpyro.handlers.substitute(seeded, substitute_fn=correlated)
+    ).get_trace(events, centring)
+    values = {
+        name: site["value"]
+        for name, site in trace.items()
+        if site["type"] == "sample" and not site["is_observed"]
+    }
+    return unconstrain_fn(model, (events, centring), {}, values)
