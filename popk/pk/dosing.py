@@ -7,7 +7,7 @@ time of a record comes before it; SS=1 and resets cancel what is running and pen
 
 import math
 from dataclasses import dataclass, fields
-from typing import NamedTuple
+from typing import NamedTuple, no_type_check
 
 import jax
 import numpy as np
@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 SAME_TIME = 1e-9
 
 
+@no_type_check  # JAX rebuilds a pytree around scalars and placeholders
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
 class Steps:

@@ -1,7 +1,7 @@
 """A `Dataset` as the arrays that a model computes with: [subject, step], in the model's units."""
 
 from dataclasses import dataclass, fields
-from typing import NamedTuple
+from typing import NamedTuple, no_type_check
 
 import jax
 import numpy as np
@@ -18,6 +18,7 @@ from popk.spec.units import UnitError, conversion_factor, quantity
 NumericArray = Array | np.ndarray
 
 
+@no_type_check  # JAX rebuilds a pytree around scalars and placeholders
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
 class Events:

@@ -84,7 +84,6 @@ class Observation(dist.Distribution):
         [..., step] Bounds, in concentration units; -inf and +inf where open.
     """
 
-    support = constraints.real
     pytree_data_fields = ("log_concentration", "sigma", "censored", "lower", "upper")
     pytree_aux_fields = ("error",)
 
@@ -104,6 +103,11 @@ class Observation(dist.Distribution):
         self.sigma = dict(sigma)
         self.censored, self.lower, self.upper = censored, lower, upper
         super().__init__(jnp.shape(log_concentration), validate_args=validate_args)
+
+    @constraints.dependent_property(is_discrete=False, event_dim=0)
+    def support(self) -> constraints.Constraint:
+        """Positive where the error is on the log scale."""
+        return constraints.positive if self.error == "lognormal" else constraints.real
 
     @property
     def scale(self) -> NormalScale:

@@ -1,0 +1,92 @@
+"""Steady-state concentrations of each subject, from its clearance."""
+
+import numpy as np
+from jaxtyping import Float
+
+from popk.data.dataset import Dataset
+from popk.spec.problem import PopkError, Problem
+from popk.spec.units import UnitError, conversion_factor
+from popk.study.fit import Fit
+
+Draws = Float[np.ndarray, "chain draw subject"]
+
+
+def css_actual(fit: Fit) -> Draws | None:
+    """Css = rate/CL at each subject's own infusion rate, the one given for the longest time.
+
+    Returns
+    -------
+    Array
+        In the model's concentration unit; NaN for a subject without an infusion, None where
+        nobody has one.
+    """
+    spec, units = fit.model.spec, fit.data.units
+    amount, time = units.amount or spec.units.amount, units.time or spec.units.time
+    rate = main_rate(fit.data)
+    if np.isnan(rate).all():
+        return None
+    return _css(fit, rate, f"({amount})/({time})")
+
+
+def css_nominal(fit: Fit) -> Draws | None:
+    """Css = rate/CL at the nominal dose; None where there is no infusion or no nominal dose.
+
+    Raises
+    ------
+    popk.PopkError
+        If the dose is per m² or per kg and the data have no such covariate.
+    """
+    if fit.dose is None or np.isnan(main_rate(fit.data)).all():
+        return None
+    amount, time = fit.model.spec.units.amount, fit.model.spec.units.time
+    rate = np.full(fit.data.subjects, fit.dose.rate(amount, time))
+    if fit.dose.per is not None:
+        rate = rate * _body(fit.data, fit.dose.per, fit.dose.nominal)
+    return _css(fit, rate, f"({amount})/({time})")
+
+
+def main_rate(data: Dataset) -> Float[np.ndarray, " subject"]:
+    """Each subject's infusion rate that was given for the longest time; NaN without infusions.
+
+    In `data.units.amount` per `data.units.time`. Additional doses count; a constant infusion at
+    steady state counts only where nothing else was infused.
+    """
+    rates = np.full(data.subjects, np.nan)
+    for subject in range(data.subjects):
+        rate = data.rate[subject]
+        infused = data.mask[subject] & (rate > 0)
+        if not infused.any():
+            continue
+        given, addl = data.amount[subject, infused], data.addl[subject, infused]
+        duration = given / rate[infused] * (1 + addl)
+        levels, place = np.unique(rate[infused], return_inverse=True)
+        rates[subject] = levels[np.argmax(np.bincount(place, weights=duration))]
+    return rates
+
+
+def _css(fit: Fit, rate: Float[np.ndarray, " subject"], unit: str) -> Draws:
+    spec = fit.model.spec
+    factor = conversion_factor(
+        f"({unit})/({spec.parameters['CL'].unit})", spec.units.concentration
+    )
+    return factor * rate / fit.samples.draws["CL"]
+
+
+def _body(data: Dataset, name: str, nominal: str) -> Float[np.ndarray, " subject"]:
+    target = {"BSA": "m^2", "WT": "kg"}[name]
+    values, unit = data.covariates.get(name), data.covariate_units.get(name)
+    try:
+        if values is None or unit is None:
+            raise UnitError(f"no covariate {name} with a unit")
+        return values[:, 0] * conversion_factor(unit, target)
+    except UnitError as error:
+        raise PopkError(
+            Problem(
+                file=data.source,
+                key="dose.nominal",
+                found=f"{nominal!r}, but {error}",
+                expected=f"a covariate {name} in a unit that converts to {target}",
+                cure=f"declare {name} in [columns] or [derived] of fit.toml, "
+                "or state the nominal dose without body size",
+            )
+        ) from None

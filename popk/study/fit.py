@@ -1,0 +1,214 @@
+"""`Fit`: model, data, posterior and where they came from; and `fit`, which makes one."""
+
+import hashlib
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import jax
+
+from popk.data.dataset import Dataset
+from popk.inference.convergence import Check, Diagnostics, diagnostics, gate
+from popk.inference.nuts import Nuts
+from popk.inference.posterior import Posterior, Progress, Sampler
+from popk.population.events import arrange
+from popk.population.model import Model
+from popk.spec.fit import Dose
+from popk.spec.fit import Sampler as SamplerSpec
+from popk.spec.record import Record
+from popk.study.labelled import inference_data
+
+if TYPE_CHECKING:
+    import arviz
+
+Watch = Callable[[Progress, Any], None]
+"""Called after each piece of sampling with the progress and the sampler's state."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a fit came from.
+
+    Attributes
+    ----------
+    hashes
+        SHA-256 of the data file's bytes and of the content of the model and the settings.
+    versions
+        Of Python and of the libraries that computed it.
+    device, precision, seed
+        What it ran on and with.
+    finished
+        UTC time, ISO 8601.
+    seconds
+        Phase to seconds.
+    method
+        The sampler and its settings.
+    """
+
+    hashes: Mapping[str, str]
+    versions: Mapping[str, str]
+    device: str
+    precision: str
+    seed: int
+    finished: str
+    seconds: Mapping[str, float]
+    method: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A finished fit. Immutable; tables come from `popk.analysis`.
+
+    Attributes
+    ----------
+    model, data
+        What was fitted.
+    samples
+        The draws as plain arrays.
+    checks, diagnostics
+        The convergence gate, check by check, and R-hat and ESS of every quantity.
+    provenance
+        Hashes, versions, device, seed, timings.
+    dose
+        The nominal dose to which concentrations are referred, if any.
+    synthetic
+        True where the data are simulated; every table says so.
+    name
+        How the fit is called in tables.
+    """
+
+    model: Model
+    data: Dataset
+    samples: Posterior
+    checks: tuple[Check, ...]
+    diagnostics: Diagnostics
+    provenance: Provenance
+    dose: Dose | None = None
+    synthetic: bool = False
+    name: str = field(default="")
+
+    @property
+    def converged(self) -> bool:
+        """Whether every check of the convergence gate passed."""
+        return all(check.passed for check in self.checks)
+
+    @cached_property
+    def posterior(self) -> "arviz.InferenceData":
+        """The posterior as ArviZ InferenceData, with coordinates `subject` and `parameter`."""
+        return inference_data(self.model, self.data, self.samples)
+
+
+def fit(
+    model: Model,
+    data: Dataset,
+    sampler: SamplerSpec | None = None,
+    *,
+    dose: Dose | None = None,
+    synthetic: bool = False,
+    name: str = "",
+    state: Any = None,
+    watch: Watch | None = None,
+) -> Fit:
+    """Sample the posterior of a model given data.
+
+    Parameters
+    ----------
+    model, data
+        See `popk.load_model` and `popk.read_data`.
+    sampler
+        Method, draws, seed, precision; the defaults where None.
+    dose
+        The nominal dose for the tables, e.g. ``Dose(nominal="15 ug/m^2/day")``.
+    synthetic
+        True where the data are simulated.
+    name
+        How the fit is called in tables.
+    state
+        A sampler's state to go on from, as `watch` was given it.
+    watch
+        Called after each piece of work; it may raise to interrupt.
+
+    Raises
+    ------
+    popk.PopkError
+        If the data lack what the model needs. A posterior that fails its checks is no error:
+        see `Fit.converged` and `Fit.checks`.
+    """
+    settings = sampler or SamplerSpec()
+    seconds: dict[str, float] = {}
+    with jax.enable_x64(settings.precision == "float64"):
+        prepared = prepare(model, data, settings)
+        samples = _sample(prepared, state, watch, seconds)
+    begun = time.perf_counter()
+    found = diagnostics(samples.draws)
+    checks = gate(samples, found, settings.ess)
+    seconds["diagnostics"] = time.perf_counter() - begun
+    provenance = Provenance(
+        hashes=hashes(model, data, settings),
+        versions=versions(),
+        device=str(jax.devices()[0]),
+        precision=settings.precision,
+        seed=settings.seed,
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds={phase: round(s, 3) for phase, s in seconds.items()},
+        method=samples.method,
+    )
+    return Fit(model, data, samples, checks, found, provenance, dose, synthetic, name)
+
+
+def prepare(model: Model, data: Dataset, settings: SamplerSpec) -> Sampler:
+    """The sampler of this method for this model and data (float64 if JAX is in float64)."""
+    events, _ = arrange(model.spec, data)
+    return Nuts(model, events, settings)
+
+
+def _sample(
+    sampler: Sampler, state: Any, watch: Watch | None, seconds: dict[str, float]
+) -> Posterior:
+    clock = time.perf_counter()
+
+    def note(phase: str) -> None:
+        nonlocal clock
+        now = time.perf_counter()
+        seconds[phase] = seconds.get(phase, 0.0) + now - clock
+        clock = now
+
+    state = sampler.start() if state is None else state
+    note("start")
+    progress = sampler.progress(state)
+    while progress.done < progress.total:
+        phase = progress.phase
+        state = sampler.advance(state)
+        progress = sampler.progress(state)
+        note(phase)
+        if watch is not None:
+            watch(progress, state)
+            note("saving")
+    posterior = sampler.posterior(state)
+    note("collecting")
+    return posterior
+
+
+def hashes(model: Model, data: Dataset, settings: SamplerSpec) -> dict[str, str]:
+    """SHA-256 of the model's and the settings' content and of the data file's bytes."""
+    return {
+        "model": content_hash(model.spec),
+        "data": data.sha256,
+        "sampler": content_hash(settings),
+    }
+
+
+def content_hash(record: Record) -> str:
+    """SHA-256 of a record's content; comments and layout of its file do not change it."""
+    return hashlib.sha256(record.model_dump_json().encode()).hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that compute a fit."""
+    libraries = ("popk", "jax", "jaxlib", "numpyro", "numpy", "scipy", "arviz-stats")
+    return {"python": platform.python_version()} | {name: version(name) for name in libraries}
