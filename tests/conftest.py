@@ -4,9 +4,7 @@ import jaxtyping
 import pytest
 
 # Before any of these is imported, so that every annotated shape is checked in tests
-jaxtyping.install_import_hook(
-    ["popk.pk", "popk.population", "popk.inference"], "beartype.beartype"
-)
+jaxtyping.install_import_hook(["popk.pk", "popk.population", "popk.inference"], "beartype.beartype")
 hypothesis.settings.register_profile("house", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("house")
 

@@ -66,9 +66,7 @@ def main_rate(data: Dataset) -> Float[np.ndarray, " subject"]:
 
 def _css(fit: Fit, rate: Float[np.ndarray, " subject"], unit: str) -> Draws:
     spec = fit.model.spec
-    factor = conversion_factor(
-        f"({unit})/({spec.parameters['CL'].unit})", spec.units.concentration
-    )
+    factor = conversion_factor(f"({unit})/({spec.parameters['CL'].unit})", spec.units.concentration)
     return factor * rate / fit.samples.draws["CL"]
 
 

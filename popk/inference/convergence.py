@@ -69,7 +69,7 @@ class Diagnostics:
 
 def diagnostics(draws: Mapping[str, Float[np.ndarray, "chain draw *shape"]]) -> Diagnostics:
     """R-hat and ESS of every scalar quantity among the draws."""
-    from arviz_stats.base import array_stats
+    from arviz_stats.base.array import array_stats
 
     names: list[str] = []
     columns = []
@@ -78,12 +78,13 @@ def diagnostics(draws: Mapping[str, Float[np.ndarray, "chain draw *shape"]]) -> 
         columns.append(flat)
         names += [name] if values.ndim == 2 else [f"{name}[{i + 1}]" for i in range(flat.shape[2])]
     table = np.concatenate(columns, axis=2).astype(float)
-    axes = {"chain_axis": 0, "draw_axis": 1}
     return Diagnostics(
         tuple(names),
-        np.asarray(array_stats.rhat(table, method="rank", **axes)),
-        np.asarray(array_stats.ess(table, method="bulk", **axes)),
-        np.asarray(array_stats.ess(table, method="tail", prob=(0.05, 0.95), **axes)),
+        np.asarray(array_stats.rhat(table, chain_axis=0, draw_axis=1, method="rank")),
+        np.asarray(array_stats.ess(table, chain_axis=0, draw_axis=1, method="bulk")),
+        np.asarray(
+            array_stats.ess(table, chain_axis=0, draw_axis=1, method="tail", prob=(0.05, 0.95))
+        ),
     )
 
 

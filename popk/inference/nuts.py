@@ -8,6 +8,7 @@ from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 from numpyro.infer.hmc import hmc
@@ -135,7 +136,7 @@ class Nuts:
         return self.settings.warmup + self.settings.draws
 
     @cached_property
-    def _centring(self) -> dict[str, np.ndarray]:
+    def _centring(self) -> dict[str, jax.Array]:
         """Weights at the centre of the priors."""
 
         @jax.jit
@@ -143,26 +144,31 @@ class Nuts:
             flat = flatten(self.model, events)
             return centring_weights(self.model, events, flat.constrain(flat.start, events))
 
-        return {name: np.asarray(w) for name, w in weights(self.events).items()}
+        return weights(self.events)
 
     @cached_property
     def _kernel(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
         """NumPyro's initialiser and transition, with a dense metric for the population block."""
+        centring = self._centring
 
         def potential(events: Events) -> Callable[[dict[str, jax.Array]], jax.Array]:
-            return partial(potential_energy, self.model, (events, self._centring), {})
+            def energy(point: dict[str, jax.Array]) -> jax.Array:
+                return jnp.asarray(potential_energy(self.model, (events, centring), {}, point))
+
+            return energy
 
         initialise, sample = hmc(potential_fn_gen=potential, algo="NUTS")
         population = (*self.model.population_names, *self._correlation_sites)
 
         def start(point: dict[str, jax.Array], key: jax.Array) -> Any:
+            options: dict[str, Any] = {"dense_mass": [population]}
             return initialise(
                 point,
                 self.settings.warmup,
                 target_accept_prob=self.settings.target_accept,
-                dense_mass=[population],
                 model_args=(self.events,),
                 rng_key=key,
+                **options,
             )
 
         return start, sample

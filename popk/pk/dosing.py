@@ -7,11 +7,16 @@ time of a record comes before it; SS=1 and resets cancel what is running and pen
 
 import math
 from dataclasses import dataclass, fields
-from typing import NamedTuple, no_type_check
+from typing import TYPE_CHECKING, Any, NamedTuple, no_type_check
 
 import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
+
+if TYPE_CHECKING:
+    NumericArray = Any
+else:  # until a compiled function takes them, the arrays are NumPy's
+    NumericArray = Array | np.ndarray
 
 # Times are sums of decimal fractions (TIME + n * II): equal to this relative tolerance is equal.
 SAME_TIME = 1e-9
@@ -41,15 +46,15 @@ class Steps:
         `steady_interval` (1 where there are none).
     """
 
-    duration: Float[Array | np.ndarray, "*subject step"]
-    rate: Float[Array | np.ndarray, "*subject step"]
-    keep: Float[Array | np.ndarray, "*subject step"]
-    bolus: Float[Array | np.ndarray, "*subject step"]
-    steady_rate: Float[Array | np.ndarray, "*subject step"]
-    steady_bolus: Float[Array | np.ndarray, "*subject step"]
-    steady_pulse: Float[Array | np.ndarray, "*subject step"]
-    steady_pulse_duration: Float[Array | np.ndarray, "*subject step"]
-    steady_interval: Float[Array | np.ndarray, "*subject step"]
+    duration: Float[NumericArray, "*subject step"]
+    rate: Float[NumericArray, "*subject step"]
+    keep: Float[NumericArray, "*subject step"]
+    bolus: Float[NumericArray, "*subject step"]
+    steady_rate: Float[NumericArray, "*subject step"]
+    steady_bolus: Float[NumericArray, "*subject step"]
+    steady_pulse: Float[NumericArray, "*subject step"]
+    steady_pulse_duration: Float[NumericArray, "*subject step"]
+    steady_interval: Float[NumericArray, "*subject step"]
 
 
 class History(NamedTuple):

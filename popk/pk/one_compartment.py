@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
 from popk.pk.dosing import Steps
@@ -66,7 +67,8 @@ def _amount(steps: Steps, k: Float[Array, " step"]) -> _Amount:
         amount = amount * (1.0 - lost) + step.rate * lost / k
         added = step.bolus + _steady_amount(step, k)
         amount = amount * step.keep + added
-        renewed = (step.rate > 0) | (added > 0) | (step.keep == 0)
+        ran = (step.rate > 0) & (step.duration > 0)
+        renewed = ran | (added > 0) | (step.keep == 0)
         settled = jnp.where(renewed, amount, settled)
         decay = jnp.where(renewed, 0.0, decay + x)
         return (amount, settled, decay), _Amount(settled, decay)
@@ -85,11 +87,18 @@ def _amount_constant_k(steps: Steps, k: Float[Array, ""]) -> _Amount:
     return _amount(steps, jnp.broadcast_to(k, steps.duration.shape))
 
 
-@_amount_constant_k.defjvp
+@partial(_amount_constant_k.defjvp, symbolic_zeros=True)
 def _(primals, tangents):
     steps, k = primals
+    if not all(isinstance(t, SymbolicZero) for t in jax.tree.leaves(tangents[0])):
+        # Slopes in amounts and rates are wanted as well: no short cut
+        return jax.jvp(_amount_constant_k.fun, primals, jax.tree.map(_as_array, tangents))
     amount, slope = jax.jvp(partial(_amount_constant_k.fun, steps), (k,), (jnp.ones_like(k),))
-    return amount, jax.tree.map(lambda s: s * tangents[1], slope)
+    return amount, jax.tree.map(lambda s: s * _as_array(tangents[1]), slope)
+
+
+def _as_array(tangent: Array | SymbolicZero) -> Array:
+    return jnp.zeros(tangent.shape, tangent.dtype) if isinstance(tangent, SymbolicZero) else tangent
 
 
 def _steady_amount(step: Steps, k: Array) -> Array:
@@ -98,7 +107,7 @@ def _steady_amount(step: Steps, k: Array) -> Array:
     Each past dose has decayed for a whole number of intervals: a geometric series.
     """
     turnover = k * step.steady_interval
-    series = jnp.exp(-turnover) / -jnp.expm1(-turnover)
-    # Amount at the end of a pulse, decayed since, is the pulse seen from its start: e^{+k d}
-    pulse = jnp.expm1(k * step.steady_pulse_duration) * step.steady_pulse / k
-    return step.steady_rate / k + (step.steady_bolus + pulse) * series
+    # Decay from the end of a pulse (of a bolus: its time) to the next: exponents stay negative
+    decay = jnp.exp(k * (step.steady_pulse_duration - step.steady_interval))
+    pulse = -jnp.expm1(-k * step.steady_pulse_duration) * step.steady_pulse / k
+    return step.steady_rate / k + (step.steady_bolus + pulse) * decay / -jnp.expm1(-turnover)

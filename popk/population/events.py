@@ -1,7 +1,7 @@
 """A `Dataset` as the arrays that a model computes with: [subject, step], in the model's units."""
 
 from dataclasses import dataclass, fields
-from typing import NamedTuple, no_type_check
+from typing import TYPE_CHECKING, Any, NamedTuple, no_type_check
 
 import jax
 import numpy as np
@@ -11,11 +11,15 @@ from popk.data.dataset import Dataset
 from popk.pk.dosing import Doses, History, Steps, history
 from popk.population.covariates import covariate_term
 from popk.population.residual import vanishes_without_drug
-from popk.spec.model import CovariateEffect, ModelSpec, Scale
+from popk.spec.model import CovariateEffect, Linear, ModelSpec, Scale
+from popk.spec.priors import Fixed
 from popk.spec.problem import PopkError, Problem
 from popk.spec.units import UnitError, conversion_factor, quantity
 
-NumericArray = Array | np.ndarray
+if TYPE_CHECKING:
+    NumericArray = Any
+else:  # until a compiled function takes them, the arrays are NumPy's
+    NumericArray = Array | np.ndarray
 
 
 @no_type_check  # JAX rebuilds a pytree around scalars and placeholders
@@ -244,7 +248,7 @@ def _term(effect: CovariateEffect, dataset: Dataset, columns) -> np.ndarray:
     name = effect.covariate
     unit = dataset.covariate_units.get(name)
     try:
-        return covariate_term(
+        term = covariate_term(
             effect, columns(dataset.covariates[name]), unit, tuple(dataset.levels.get(name, ()))
         )
     except UnitError as error:
@@ -259,6 +263,27 @@ def _term(effect: CovariateEffect, dataset: Dataset, columns) -> np.ndarray:
                 cure="correct the data, or the relation in the model file",
             )
         ) from None
+    _keeps_positive(effect, term, dataset)
+    return term
+
+
+def _keeps_positive(effect: CovariateEffect, term: np.ndarray, dataset: Dataset) -> None:
+    """A linear effect that is known cannot be cut to what the data allow."""
+    if not (isinstance(effect, Linear) and isinstance(effect.effect, Fixed)):
+        return
+    factor = 1.0 + effect.effect.value * term
+    bad = np.flatnonzero((factor <= 0).any(axis=1))
+    if bad.size:
+        raise PopkError(
+            Problem(
+                file=dataset.source,
+                subject=dataset.ids[bad[0]],
+                key=effect.covariate,
+                found=f"a factor of {factor[bad[0]].min():g} on {effect.parameter}",
+                expected=f"a factor above 0 from the fixed linear effect {effect.effect.value:g}",
+                cure="use the exponential relation, or another fixed effect, in the model file",
+            )
+        )
 
 
 def _unit_problem(name: str, unit: str | None, error: str, dataset: Dataset) -> Problem:

@@ -81,7 +81,8 @@ class Model:
                 values[effect.name] = draw(effect.name, effect.effect)
         etas = draw_etas(self._etas(values, events, centring or {}), self._cholesky())
         for name, eta in etas.items():
-            values[f"eta_{name}"] = numpyro.deterministic(f"eta_{name}", eta)
+            values[f"eta_{name}"] = eta
+            numpyro.deterministic(f"eta_{name}", eta)
         sigma = self._sigma()
         prediction = self.predict(values, events)
         for name, individual in prediction.parameters.items():
@@ -101,6 +102,7 @@ class Model:
             absent are zero: the population prediction PRED.
         """
         events = jax.tree.map(jnp.asarray, events)
+        values = {**self._fixed(), **values}
         parameters = {
             name: jnp.exp(self._log_parameter(name, values, events))
             for name in self.spec.parameters
@@ -122,7 +124,7 @@ class Model:
         return Observation(
             self.spec.residual.error,
             log_concentration,
-            sigma,
+            {**self._fixed(), **sigma},
             events.censored,
             events.lower,
             events.upper,
@@ -146,7 +148,7 @@ class Model:
             assert parameter.variability is not None
             priors[f"omega_{name}"] = parameter.variability.sd
             if parameter.variability.df is not None:
-                priors[f"df_{name}"] = _as_prior(parameter.variability.df)
+                priors[self._df_name(name)] = _as_prior(parameter.variability.df)
         residual = spec.residual
         own = (
             (residual.sd,)
@@ -160,6 +162,19 @@ class Model:
         """Names of the correlations between etas, ``correlation_CL_V``."""
         block = self._correlated()
         return tuple(f"correlation_{a}_{b}" for i, a in enumerate(block) for b in block[i + 1 :])
+
+    def _fixed(self) -> dict[str, Array]:
+        """Values of the parameters that are not estimated; no sample holds them."""
+        return {
+            name: jnp.asarray(prior.value)
+            for name, prior in self.population_priors().items()
+            if isinstance(prior, Fixed)
+        }
+
+    def _df_name(self, name: str) -> str:
+        """Correlated etas have their degrees of freedom in common, under the first one's name."""
+        block = self._correlated()
+        return f"df_{block[0] if name in block else name}"
 
     def _varied(self) -> dict[str, Parameter]:
         return {n: p for n, p in self.spec.parameters.items() if p.variability is not None}
@@ -184,18 +199,20 @@ class Model:
         return log_p
 
     def _etas(self, values: Values, events: Events, centring: Values) -> dict[str, Eta]:
-        etas = {}
+        etas: dict[str, Eta] = {}
+        dfs: dict[str, Array] = {}
         for name, parameter in self._varied().items():
             variability = parameter.variability
             assert variability is not None
+            df_name = self._df_name(name)
+            if variability.df is not None and df_name not in dfs:
+                dfs[df_name] = draw(df_name, _as_prior(variability.df))
             location = self._log_parameter(name, values, events, with_eta=False)[:, 0]
             # The scale is data: without it the location is of order one for every subject
             location = location - events.log_scale[name][:, 0]
             etas[name] = Eta(
                 omega=draw(f"omega_{name}", variability.sd),
-                df=None
-                if variability.df is None
-                else draw(f"df_{name}", _as_prior(variability.df)),
+                df=dfs.get(df_name) if variability.df is not None else None,
                 location=location,
                 centring=jnp.asarray(centring.get(name, jnp.zeros(events.subjects))),
                 relative=variability.distribution == "normal",
@@ -207,10 +224,8 @@ class Model:
         if not block:
             return {}
         assert self.spec.correlation is not None
-        factor = numpyro.sample(
-            "correlation_cholesky",
-            dist.LKJCholesky(len(block), self.spec.correlation.concentration),
-        )
+        site = dist.LKJCholesky(len(block), self.spec.correlation.concentration)
+        factor = jnp.asarray(numpyro.sample("correlation_cholesky", site))
         matrix = factor @ factor.T
         for i, a in enumerate(block):
             for j in range(i + 1, len(block)):
@@ -223,7 +238,7 @@ class Model:
 
 
 def _as_prior(df: float | Prior) -> Prior:
-    return Fixed(prior="fixed", value=df) if isinstance(df, float) else df
+    return Fixed(prior="fixed", value=df) if isinstance(df, int | float) else df
 
 
 class FlatDensity(NamedTuple):
@@ -247,7 +262,7 @@ def flatten(model: Model, events: Events, centring: Values | None = None) -> Fla
     start, unravel = ravel_pytree(jax.jit(partial(prior_centre, model))(events, centring))
 
     def log_posterior(vector: Array, events: Events) -> Array:
-        return -potential_energy(model, (events, centring), {}, unravel(vector))
+        return -jnp.asarray(potential_energy(model, (events, centring), {}, unravel(vector)))
 
     def constrain(vector: Array, events: Events) -> dict[str, Array]:
         return constrain_fn(
@@ -264,9 +279,15 @@ def prior_centre(model: Model, events: Events, centring: Values | None = None) -
     def centre(site: dict[str, Any]) -> Array | None:
         if site["type"] != "sample" or site["is_observed"]:
             return None
+        prior = site["fn"]
         if site["name"] in priors:
-            return jnp.asarray(median(priors[site["name"]]))
-        return site["fn"].mean
+            middle = jnp.asarray(median(priors[site["name"]]))
+            if isinstance(prior, dist.TwoSidedTruncatedDistribution):
+                margin = 0.01 * (prior.high - prior.low)
+                middle = jnp.clip(middle, prior.low + margin, prior.high - margin)
+            return middle
+        # A Student-t with one degree of freedom or less has a centre but no mean
+        return prior.loc if isinstance(prior, dist.StudentT) else prior.mean
 
     def correlated(site: dict[str, Any]) -> Array | None:
         if site["name"] == "correlation_cholesky" and site["type"] == "sample":

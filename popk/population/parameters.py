@@ -55,7 +55,7 @@ def draw(name: str, prior: priors.Prior) -> Float[Array, ""]:
     """A NumPyro sample site with this prior; a fixed value makes no site."""
     if isinstance(prior, priors.Fixed):
         return jnp.asarray(prior.value)
-    return numpyro.sample(name, distribution(prior))
+    return jnp.asarray(numpyro.sample(name, distribution(prior)))
 
 
 def draw_positive_linear(
@@ -73,7 +73,8 @@ def draw_positive_linear(
     # Where no value can make the factor negative the bound is far out in the prior's tail
     far = prior.scale * 1e3
     cut = {k: jnp.clip(v, prior.loc - far, prior.loc + far) for k, v in bounds.items()}
-    return numpyro.sample(name, dist.TruncatedNormal(prior.loc, prior.scale, **cut))
+    site = dist.TruncatedNormal(prior.loc, prior.scale, low=cut["low"], high=cut["high"])
+    return jnp.asarray(numpyro.sample(name, site))
 
 
 class Eta(NamedTuple):
@@ -158,7 +159,7 @@ def _draw_relative(name: str, eta: Eta) -> Float[Array, " subject"]:
     that the digits are kept on both sides.
     """
     with numpyro.plate("subject", eta.location.shape[0]):
-        x = numpyro.sample(f"x_{name}", dist.Normal(0.0, 1.0))
+        x = jnp.asarray(numpyro.sample(f"x_{name}", dist.Normal(0.0, 1.0)))
     edge = 1.0 / eta.omega
     negative = x < 0
     lower = ndtri(ndtr(jnp.minimum(x, 0.0)) * ndtr(edge) + ndtr(-edge))

@@ -12,10 +12,17 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax.scipy.special import log_ndtr
 from jax.scipy.stats import norm
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 from numpyro.distributions import constraints
 
 from popk.spec.model import CombinedResidual, Residual
+
+
+LEAST_LOG_CONCENTRATION = -30.0
+"""A proportional SD is that of this log concentration where the prediction is below it."""
+
+SERIES_ORDER = 8
+"""Terms in the far tail of log_ndtr: 1e-15 from -20 on in float64 and from -10 on in float32."""
 
 
 class NormalScale(NamedTuple):
@@ -31,8 +38,9 @@ def _additive(log_c: Array, sigma: Mapping[str, Array]) -> NormalScale:
 
 
 def _proportional(log_c: Array, sigma: Mapping[str, Array]) -> NormalScale:
-    c = jnp.exp(log_c)
-    return NormalScale(c, sigma["sigma"] * c, False)
+    # An SD of zero would leave a censored row without drug no gradient
+    sd = sigma["sigma"] * jnp.exp(jnp.maximum(log_c, LEAST_LOG_CONCENTRATION))
+    return NormalScale(jnp.exp(log_c), sd, False)
 
 
 def _lognormal(log_c: Array, sigma: Mapping[str, Array]) -> NormalScale:
@@ -104,10 +112,10 @@ class Observation(dist.Distribution):
         self.censored, self.lower, self.upper = censored, lower, upper
         super().__init__(jnp.shape(log_concentration), validate_args=validate_args)
 
-    @constraints.dependent_property(is_discrete=False, event_dim=0)
+    @property
     def support(self) -> constraints.Constraint:
-        """Positive where the error is on the log scale."""
-        return constraints.positive if self.error == "lognormal" else constraints.real
+        """All real numbers; a value that the error cannot give has log density -inf."""
+        return constraints.real
 
     @property
     def scale(self) -> NormalScale:
@@ -123,12 +131,14 @@ class Observation(dist.Distribution):
         value = mean + sd * jax.random.normal(key, shape, mean.dtype)
         return jnp.exp(value) if logarithmic else value
 
-    def log_prob(self, value: Array, intermediates: object = None) -> Array:
+    def log_prob(self, value: ArrayLike, intermediates: object = None) -> Array:
         """Log density of a measured row, log probability of the interval of a censored one."""
         mean, sd, logarithmic = self.scale
         if logarithmic:
-            value = jnp.where(self.censored, 1.0, value)
-            measured = norm.logpdf(jnp.log(value), mean, sd) - jnp.log(value)
+            # NumPyro puts 0 where a row is masked: its logarithm must not reach the gradient
+            positive = jnp.asarray(value) > 0
+            log_value = jnp.log(jnp.where(positive, value, 1.0))
+            measured = jnp.where(positive, norm.logpdf(log_value, mean, sd) - log_value, -jnp.inf)
             lower, upper = _log_bound(self.lower), _log_bound(self.upper)
         else:
             measured = norm.logpdf(value, mean, sd)
@@ -151,18 +161,18 @@ def log_normal_interval(
     """Log probability that a normal value lies in (lower, upper), accurate in both tails.
 
     An interval in the upper tail is reflected into the lower one, where the log of the
-    difference of two distribution functions keeps its digits. NaN bounds give NaN only where
-    they are used.
+    difference of two distribution functions keeps its digits.
     """
     open_below, open_above = jnp.isneginf(lower), jnp.isposinf(upper)
-    z_low = (jnp.where(open_below | jnp.isnan(lower), mean, lower) - mean) / sd
-    z_high = (jnp.where(open_above | jnp.isnan(upper), mean, upper) - mean) / sd
+    z_low = (jnp.where(open_below, mean, lower) - mean) / sd
+    z_high = (jnp.where(open_above, mean, upper) - mean) / sd
     both = ~(open_below | open_above)
     reflect = z_low + z_high > 0
     low = jnp.where(reflect, -z_high, z_low)
     high = jnp.where(reflect, -z_low, z_high)
     proper = both & (high > low)
     high = jnp.where(proper, high, low + 1.0)
-    log_high, log_low = log_ndtr(high), log_ndtr(low)
+    log_high, log_low = log_ndtr(high, SERIES_ORDER), log_ndtr(low, SERIES_ORDER)
     between = log_high + jnp.log(-jnp.expm1(log_low - log_high))
-    return jnp.where(both, between, jnp.where(open_above, log_ndtr(-z_low), log_ndtr(z_high)))
+    one_sided = log_ndtr(jnp.where(open_above, -z_low, z_high), SERIES_ORDER)
+    return jnp.where(both, between, jnp.where(open_below & open_above, 0.0, one_sided))

@@ -59,7 +59,7 @@ class Variability(Record):
         if self.distribution == "student_t":
             if self.df is None:
                 raise ValueError("student_t needs its degrees of freedom, e.g. df = 4")
-            if not isinstance(self.df, float) and not is_positive(self.df):
+            if not isinstance(self.df, int | float) and not is_positive(self.df):
                 raise ValueError("the prior of df lies on positive values, e.g. gamma")
         elif self.df is not None:
             raise ValueError(f"df belongs to student_t only, not to {self.distribution}")
@@ -306,6 +306,7 @@ class ModelSpec(Record):
         unit = self.parameters[parameter].unit
         for scale in self.parameters[parameter].scales:
             number, per = split_quantity(str(scale.reference))
+            per = per or scale.covariate  # a reference without a unit
             if scale.exponent != 1.0:
                 unit += f" at {scale.covariate} {scale.reference}"
             else:

@@ -46,7 +46,7 @@ def conversion_factor(source: str, target: str) -> float:
     import pint
 
     try:
-        factor = (1.0 * _parse(source)).to(_parse(target)).magnitude
+        factor = float(registry().Quantity(1.0, _parse(source)).to(_parse(target)).magnitude)
     except pint.DimensionalityError as error:
         raise UnitError(
             f"{source!r} cannot be converted to {target!r}: "

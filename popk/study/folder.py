@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from popk.data.dataset import Dataset
@@ -205,7 +206,7 @@ def _plain(value: Any) -> Any:
 
 
 def _is_key(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _save_state(path: Path, state: Any, key: str) -> None:
@@ -213,10 +214,10 @@ def _save_state(path: Path, state: Any, key: str) -> None:
         np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
         for leaf in jax.tree.leaves(state)
     ]
-    arrays = {f"leaf{i}": leaf for i, leaf in enumerate(leaves)}
+    arrays: dict[str, Any] = {f"leaf{i}": leaf for i, leaf in enumerate(leaves)}
     temporary = path.with_suffix(".tmp")
     with temporary.open("wb") as file:
-        np.savez(file, key=np.array(key), **arrays)
+        np.savez(file, **arrays, key=np.array(key))
     temporary.replace(path)
 
 
@@ -242,7 +243,7 @@ def _load_state(path: Path, key: str, study: Study) -> Any:
 
 def _restored(saved: np.ndarray, like: Any) -> Any:
     if _is_key(like):
-        return jax.random.wrap_key_data(saved)
+        return jax.random.wrap_key_data(jnp.asarray(saved))
     if isinstance(like, jax.Array):
-        return jax.numpy.asarray(saved, like.dtype)
+        return jnp.asarray(saved, like.dtype)
     return saved.item() if isinstance(like, int) else saved

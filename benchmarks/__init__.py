@@ -1,0 +1,1 @@
+"""Fits whose answers are known."""

@@ -1,0 +1,241 @@
+"""The command line: parse, call, print. Heavy parts are imported by the command that needs them."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import RenderableType
+
+    from popk.spec.problem import PopkError
+    from popk.study.fit import Fit
+    from popk.study.folder import Study
+
+CLEAN, PROBLEMS, UNREADABLE, NOT_CONVERGED, INTERRUPTED = 0, 1, 2, 3, 130
+
+app = typer.Typer(
+    add_completion=True,
+    no_args_is_help=True,
+    help="Population pharmacokinetics of continuous infusions for small, precious data sets.",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+Folder = Annotated[Path, typer.Argument(help="A folder with a fit.toml, e.g. fits/NAME.")]
+
+
+@app.command()
+def check(
+    file: Annotated[
+        Path, typer.Argument(help="A data file, a fit folder, a fit.toml or a model file.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Read the files and print what they hold and every problem found.
+
+    Exit code 0: clean; 1: problems; 2: cannot be read.
+    """
+    from popk.data.nonmem.read import read_data
+    from popk.data.overview import overview
+    from popk.report import terminal
+    from popk.spec.fit import DataSpec
+    from popk.spec.model import read_model
+
+    if file.suffix == ".toml" and _is_model(file):
+        spec = read_model(file)
+        _print(spec.model_dump(mode="json") if as_json else f"{file}: {spec.name}: no problems")
+        return
+    if file.is_dir() or file.suffix == ".toml":
+        from popk.population.events import arrange
+        from popk.study.folder import open_study
+
+        study = open_study(file)
+        arrange(study.model.spec, study.data)
+        data, declared = study.data, f"columns as declared in {study.folder / 'fit.toml'}"
+    else:
+        spec, declared = _sibling(file)
+        data = read_data(file, spec or DataSpec())
+    found = overview(data)
+    if as_json:
+        warnings = [_problem_dict(problem) for problem in data.warnings]
+        _print({**found.as_dict(), "warnings": warnings, "problems": []})
+        return
+    _print(terminal.overview(found), declared, terminal.problems(data.warnings))
+    _print("no problems" + (f", {len(data.warnings)} warnings" if data.warnings else ""))
+
+
+@app.command()
+def fit(folder: Folder, as_json: Json = False) -> None:
+    """Fit what the folder's fit.toml names and write its results/.
+
+    An interrupted fit goes on where it was when the command is given again. Exit code 0:
+    converged; 1: problems in the files; 2: cannot be read; 3: a convergence check failed.
+    """
+    from rich.console import Console
+
+    from popk.report.progress import shown
+    from popk.study.folder import open_study, run
+
+    study = open_study(folder)
+    console = Console(stderr=as_json)
+    console.print(f"{study.spec.name or study.folder}: model {study.model.spec.name}")
+    with shown(console) as watch:
+        result = run(study, _files, watch)
+    _report(result, study, as_json)
+
+
+@app.command()
+def summary(folder: Folder, as_json: Json = False) -> None:
+    """Print the tables of a finished fit again.
+
+    Says so where data, model or settings have changed since. Exit codes as for fit.
+    """
+    from popk.study.folder import load, open_study
+
+    study = open_study(folder)
+    _report(load(study), study, as_json)
+
+
+@app.command()
+def schema(
+    kind: Annotated[str, typer.Argument(help="model or fit")] = "model",
+) -> None:
+    """Print the JSON schema of model files or fit files, for editors."""
+    from popk.spec.fit import FitSpec
+    from popk.spec.model import ModelSpec
+
+    kinds = {"model": ModelSpec, "fit": FitSpec}
+    if kind not in kinds:
+        raise typer.BadParameter(f"{kind!r} is neither 'model' nor 'fit'")
+    _print(kinds[kind].model_json_schema())
+
+
+def _report(result: "Fit", study: "Study", as_json: bool) -> None:
+    from popk.analysis import summary as tables
+    from popk.report import terminal
+    from popk.study.folder import stale
+
+    changed = stale(study, result)
+    parameters, individuals = tables.parameters(result), tables.individuals(result)
+    line = tables.paper_line(result)
+    if as_json:
+        _print(
+            {
+                "name": result.name,
+                "synthetic": result.synthetic,
+                "converged": result.converged,
+                "stale": changed,
+                "checks": [vars(c) for c in result.checks],
+                "parameters": _rows(parameters),
+                "individuals": _rows(individuals),
+                "units": individuals.attrs["units"],
+                "paper_line": None if line is None else vars(line),
+                "seconds": dict(result.provenance.seconds),
+            }
+        )
+    else:
+        if changed:
+            _print(f"STALE: {', '.join(changed)} changed since; run: popk fit {study.folder}")
+        _print(
+            terminal.verdict(result.checks),
+            "",
+            terminal.parameters(parameters, result.synthetic),
+            "",
+            terminal.individuals(individuals, result.synthetic),
+            *(() if line is None else ("", terminal.paper_line(line))),
+            "",
+            f"covariates between rows: {result.data.interpolation}; seconds: "
+            + ", ".join(f"{k} {v:.1f}" for k, v in result.provenance.seconds.items()),
+            f"results: {study.folder / 'results'}",
+        )
+    if not result.converged:
+        raise typer.Exit(NOT_CONVERGED)
+
+
+def _rows(table: "pd.DataFrame") -> dict[str, Any]:
+    """A table as rows by name; what is not a number is null."""
+    return json.loads(table.to_json(orient="index") or "{}")
+
+
+def _files(result: "Fit") -> dict[str, str]:
+    """Text of the tables of results/."""
+    from popk.analysis import summary as tables
+
+    note = "# SYNTHETIC DATA\n" if result.synthetic else ""
+    individuals = tables.individuals(result)
+    units = ", ".join(f"{name} {unit}" for name, unit in individuals.attrs["units"].items())
+    return {
+        "parameters.csv": note + tables.parameters(result).to_csv(),
+        "individuals.csv": f"{note}# median, 5 % and 95 % quantile; {units}\n"
+        + individuals.to_csv(),
+    }
+
+
+def _is_model(file: Path) -> bool:
+    """Whether a TOML file is a model file: it has a structure."""
+    try:
+        return "structure" in file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _sibling(file: Path) -> tuple[Any, str]:
+    """The fit.toml beside a data file, if it is about this file."""
+    from popk.spec.fit import read_fit
+
+    beside = file.parent / "fit.toml"
+    if beside.exists():
+        spec = read_fit(beside)
+        if (file.parent / spec.data).resolve() == file.resolve():
+            return spec, f"columns as declared in {beside}"
+    return None, "no fit.toml beside it: columns by their NONMEM names, no units, no covariates"
+
+
+def _print(*parts: "RenderableType | dict[str, Any]") -> None:
+    if len(parts) == 1 and isinstance(parts[0], dict):
+        typer.echo(json.dumps(parts[0], indent=2, ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    # Without a terminal the width is the reader's business: tables are not folded at 80
+    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    for part in parts:
+        console.print(part, markup=False)
+
+
+def _problem_dict(problem: Any) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(problem)
+
+
+def _refuse(error: "PopkError") -> int:
+    """Print problems, to where the caller reads them, and give the exit code."""
+    code = UNREADABLE if error.unreadable else PROBLEMS
+    if "--json" in sys.argv:
+        _print({"problems": [_problem_dict(problem) for problem in error.problems]})
+        return code
+    from rich.console import Console
+
+    from popk.report import terminal
+
+    console = Console(stderr=True, width=None if sys.stderr.isatty() else 200, highlight=False)
+    console.print(terminal.problems(error.problems), markup=False)
+    console.print(f"{len(error.problems)} problem{'s' * (len(error.problems) > 1)}", markup=False)
+    return code
+
+
+def main() -> None:
+    """Entry point of the command `popk`: a fault of the user's files is never a stack trace."""
+    from popk.spec.problem import PopkError
+
+    try:
+        app()
+    except PopkError as error:
+        sys.exit(_refuse(error))
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command goes on from here", err=True)
+        sys.exit(INTERRUPTED)

@@ -1,0 +1,66 @@
+"""Progress of sampling: a bar in a terminal, a line now and then in a log."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from popk.inference.posterior import Progress as Reached
+
+SECONDS_BETWEEN_LINES = 5.0
+
+
+class Show(Protocol):
+    """Takes the progress reached."""
+
+    def __call__(self, reached: "Reached", /) -> None: ...
+
+
+@contextmanager
+def shown(console: Console) -> Iterator[Show]:
+    """Show progress while the block runs."""
+    if console.is_terminal:
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total} draws x {task.fields[chains]} chains"),
+            TextColumn("{task.fields[divergences]} divergences"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+        ) as bar:
+            task = bar.add_task("compiling", total=None, chains="-", divergences=0)
+
+            def update(reached: "Reached", /) -> None:
+                bar.update(
+                    task,
+                    description=reached.phase,
+                    completed=reached.done,
+                    total=reached.total,
+                    chains=reached.chains,
+                    divergences=reached.divergences,
+                )
+
+            yield update
+    else:
+        begun = time.monotonic()
+        last = begun
+
+        def write(reached: "Reached", /) -> None:
+            nonlocal last
+            now = time.monotonic()
+            if now - last > SECONDS_BETWEEN_LINES or reached.done == reached.total:
+                last = now
+                left = (now - begun) / reached.done * (reached.total - reached.done)
+                console.print(
+                    f"{reached.phase}: {reached.done}/{reached.total} draws "
+                    f"x {reached.chains} chains, {reached.divergences} divergences, "
+                    f"{left:.0f} s left",
+                    highlight=False,
+                )
+
+        yield write

@@ -1,0 +1,206 @@
+"""Tables for the terminal. Computes nothing: every number comes from an analysis table."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from popk.spec.problem import Problem
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from popk.analysis.summary import PaperLine
+    from popk.data.overview import CovariateOverview, Overview, Span
+    from popk.inference.convergence import Check
+
+SYNTHETIC = "SYNTHETIC DATA: simulated, no row describes a real patient"
+
+
+def problems(found: Sequence[Problem], most: int = 50) -> RenderableType:
+    """Problems one below the other; errors first, the number that is not shown at the end."""
+    ordered = sorted(found, key=lambda problem: problem.severity == "warning")
+    lines = [_problem(problem) for problem in ordered[:most]]
+    if len(ordered) > most:
+        lines.append(Text(f"... and {len(ordered) - most} more; --json lists all", style="dim"))
+    return Group(*lines)
+
+
+def _problem(problem: Problem) -> Text:
+    place = ", ".join(
+        part
+        for part in (
+            problem.file,
+            "" if problem.line is None else f"line {problem.line}",
+            "" if problem.subject is None else f"ID {problem.subject}",
+            problem.key or "",
+        )
+        if part
+    )
+    style = "bold red" if problem.severity == "error" else "bold yellow"
+    return Text.assemble(
+        (problem.severity, style),
+        f" {place}\n" if place else "\n",
+        ("  found    ", "dim"), f"{problem.found}\n",
+        ("  expected ", "dim"), f"{problem.expected}\n",
+        ("  cure     ", "dim"), problem.cure,
+    )  # fmt: skip
+
+
+def overview(data: "Overview") -> RenderableType:
+    """What a data set holds."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim")
+    table.add_column()
+    time, concentration = _unit(data.time_unit), _unit(data.concentration_unit)
+    facts = {
+        "file": data.source,
+        "subjects": f"{data.subjects}",
+        "rows": f"{data.records}" + (f", {data.resets} of them resets" if data.resets else ""),
+        "doses": f"{data.doses} ({data.dose_records} rows: {data.boluses} boluses, "
+        f"{data.infusions} infusions), amounts in {_unit(data.amount_unit)}",
+        "observations": f"{data.observations}; {_span(data.observations_per_subject)} a subject",
+        "censored": f"{data.below} below a limit, {data.above} above, {data.interval} between two",
+        "times": f"{_span(data.time)} {time}",
+        "measured DV": "none" if data.dv is None else f"{_span(data.dv)} {concentration}",
+        "covariates between rows": "next observation carried backward (nocb)"
+        if data.interpolation == "nocb"
+        else "last observation carried forward (locf)",
+        "columns not used": ", ".join(data.ignored) or "none",
+    }
+    for name, value in facts.items():
+        table.add_row(name, escape(value))
+    return Group(table, *([_covariates(data.covariates)] if data.covariates else []))
+
+
+def _covariates(covariates: Iterable["CovariateOverview"]) -> Table:
+    table = _table("covariate", "unit", "baseline: median (range) or counts", "missing", "note")
+    for c in covariates:
+        values = (
+            ", ".join(f"{level}: {n}" for level, n in c.counts.items())
+            if c.baseline is None
+            else _span(c.baseline)
+        )
+        note = "; ".join(
+            part
+            for part in (
+                "changes over time" if c.varies else "",
+                "" if c.derived is None else f"derived: {c.derived}",
+            )
+            if part
+        )
+        table.add_row(*map(escape, (c.name, c.unit or "-", values, str(c.missing), note)))
+    return table
+
+
+def verdict(checks: Sequence["Check"]) -> RenderableType:
+    """The convergence gate, failures first."""
+    failed = [check for check in checks if not check.passed]
+    table = _table("check", "value", "threshold", "worst at", "")
+    for check in sorted(checks, key=lambda c: c.passed):
+        table.add_row(
+            check.name,
+            f"{check.value:.4g}",
+            check.threshold,
+            escape(check.worst),
+            Text("passed", style="green") if check.passed else Text("FAILED", style="bold red"),
+        )
+    if not failed:
+        return table
+    advice = "\n".join(f"{check.name}: {check.meaning}" for check in failed)
+    return Group(
+        Panel(f"NOT CONVERGED: do not use these numbers.\n{escape(advice)}", border_style="red"),
+        table,
+    )
+
+
+def parameters(table: "pd.DataFrame", synthetic: bool) -> RenderableType:
+    """The population table."""
+    shown = _table(
+        "parameter", "unit", "median", "mean", "SD", "90 % interval", "CV %", "shrinkage",
+        "R-hat", "ESS bulk", "ESS tail", "contraction", "note",
+        title="Population" + (f"  ({SYNTHETIC})" if synthetic else ""),
+    )  # fmt: skip
+    for name, row in table.iterrows():
+        shown.add_row(
+            escape(str(name)),
+            escape(str(row["unit"])),
+            *(_number(row[key]) for key in ("median", "mean", "sd")),
+            f"{_number(row['q5'])} to {_number(row['q95'])}",
+            _number(row["cv_percent"], 3),
+            _percent(row["shrinkage"]),
+            f"{row['rhat']:.4f}",
+            f"{row['ess_bulk']:.0f}",
+            f"{row['ess_tail']:.0f}",
+            f"{row['contraction']:.2f}",
+            Text(str(row["note"]), style="yellow"),
+        )
+    return shown
+
+
+def individuals(table: "pd.DataFrame", synthetic: bool) -> RenderableType:
+    """The individual table: median and 90 % interval of each quantity."""
+    units: Mapping[str, str] = table.attrs["units"]
+    shown = _table(
+        "ID",
+        *(f"{name.replace('_', ' ')}\n{escape(unit)}" for name, unit in units.items()),
+        title="Individuals: median (90 % interval)" + (f"  ({SYNTHETIC})" if synthetic else ""),
+    )
+    for subject, row in table.iterrows():
+        shown.add_row(
+            escape(str(subject)),
+            *(
+                f"{_number(row[n], 3)} ({_number(row[f'{n}_q5'], 3)}-{_number(row[f'{n}_q95'], 3)})"
+                for n in units
+            ),
+        )
+    return shown
+
+
+def paper_line(line: "PaperLine") -> RenderableType:
+    """The line that a paper prints, with the intervals of its figures."""
+    of = line.intervals
+    detail = (
+        f"90 % intervals: Css mean {of['css_mean'][0]:.0f}-{of['css_mean'][1]:.0f}, "
+        f"SD {of['css_sd'][0]:.0f}-{of['css_sd'][1]:.0f} {line.css_unit}; "
+        f"CL median {of['cl_median'][0]:.2f}-{of['cl_median'][1]:.2f}, "
+        f"lowest {of['cl_minimum'][0]:.2f}-{of['cl_minimum'][1]:.2f}, "
+        f"highest {of['cl_maximum'][0]:.2f}-{of['cl_maximum'][1]:.2f} {line.cl_unit}"
+    )
+    return Group(Text(str(line), style="bold"), Text(detail, style="dim"))
+
+
+def _table(*columns: str, title: str | None = None) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="left" if i < 2 or not column else "right")
+    return table
+
+
+def _unit(unit: str | None) -> str:
+    return unit or "no declared unit (the model's is taken)"
+
+
+def _span(span: "Span") -> str:
+    if span.minimum == span.maximum:
+        return _number(span.minimum)
+    return f"{_number(span.median)} ({_number(span.minimum)}-{_number(span.maximum)})"
+
+
+def _number(value: Any, digits: int = 4) -> str:
+    """Significant digits without trailing exponents for the sizes that occur."""
+    number = float(value)
+    if number != number:
+        return "-"
+    if number == 0 or 1e-4 <= abs(number) < 10**digits:
+        return f"{number:.{digits}g}"
+    return f"{number:,.0f}" if 1 <= abs(number) < 1e9 else f"{number:.{digits - 1}e}"
+
+
+def _percent(value: Any) -> str:
+    number = float(value)
+    return "-" if number != number else f"{100 * number:.0f} %"
