@@ -78,6 +78,8 @@ def diagnostics(draws: Mapping[str, Float[np.ndarray, "chain draw *shape"]]) -> 
         columns.append(flat)
         names += [name] if values.ndim == 2 else [f"{name}[{i + 1}]" for i in range(flat.shape[2])]
     table = np.concatenate(columns, axis=2).astype(float)
+    # Ranks would take an infinite draw for a large one
+    table[np.isinf(table)] = np.nan
     return Diagnostics(
         tuple(names),
         np.asarray(array_stats.rhat(table, chain_axis=0, draw_axis=1, method="rank")),
@@ -108,7 +110,7 @@ def gate(
 
     def worst(values: np.ndarray, largest: bool) -> tuple[float, str]:
         values = values[keep]
-        # A NaN is the worst of all: an infinite or a stuck chain
+        # A NaN is the worst of all: a draw that is no finite number, or stuck chains
         bad = np.where(np.isnan(values), np.inf if largest else -np.inf, values)
         i = int(np.argmax(bad) if largest else np.argmin(bad))
         return float(values[i]), str(names[i])

@@ -76,8 +76,9 @@ class Nuts:
         kernels = tuple(
             initialise(unravel(flat + JITTER * j), k) for j, k in zip(jitter, chains, strict=True)
         )
-        empty = np.zeros((self.settings.chains, 0))
-        return State(kernels, 0, np.zeros((*empty.shape, flat.size)), dict.fromkeys(_STATS, empty))
+        none = (self.settings.chains, 0)
+        stats = {name: np.zeros(none, kind) for name, kind in _STATS.items()}
+        return State(kernels, 0, np.zeros((*none, flat.size)), stats)
 
     def advance(self, state: State) -> State:
         """`CHUNK` more iterations of every chain, in as many threads as there are cores."""
@@ -208,7 +209,14 @@ def _stats(kernel: Any) -> dict[str, jax.Array]:
     }
 
 
-_STATS = ("diverging", "energy", "lp", "acceptance", "steps", "step_size")
+_STATS = {
+    "diverging": bool,
+    "energy": float,
+    "lp": float,
+    "acceptance": float,
+    "steps": int,
+    "step_size": float,
+}
 
 
 def _cores() -> int:

@@ -6,7 +6,7 @@ time of a record comes before it; SS=1 and resets cancel what is running and pen
 """
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, no_type_check
 
 import jax
@@ -39,7 +39,8 @@ class Steps:
     bolus
         Amount added at the step.
     steady_rate
-        Rate of a constant infusion whose steady state is added at the step.
+        Rate of a constant infusion whose steady state is added at the step. This and the four
+        below are None where no dose of any subject is at steady state.
     steady_bolus, steady_pulse, steady_pulse_duration, steady_interval
         Regular doses since for ever, whose amount just before the step is added: boluses of
         this amount, or infusions of this rate and duration (shorter than the interval), every
@@ -50,11 +51,19 @@ class Steps:
     rate: Float[NumericArray, "*subject step"]
     keep: Float[NumericArray, "*subject step"]
     bolus: Float[NumericArray, "*subject step"]
-    steady_rate: Float[NumericArray, "*subject step"]
-    steady_bolus: Float[NumericArray, "*subject step"]
-    steady_pulse: Float[NumericArray, "*subject step"]
-    steady_pulse_duration: Float[NumericArray, "*subject step"]
-    steady_interval: Float[NumericArray, "*subject step"]
+    steady_rate: Float[NumericArray, "*subject step"] | None
+    steady_bolus: Float[NumericArray, "*subject step"] | None
+    steady_pulse: Float[NumericArray, "*subject step"] | None
+    steady_pulse_duration: Float[NumericArray, "*subject step"] | None
+    steady_interval: Float[NumericArray, "*subject step"] | None
+
+
+def without_steady_state(steps: Steps) -> Steps:
+    """The same steps, with None for the steady-state items where no dose has any."""
+    items = {f.name: getattr(steps, f.name) for f in fields(Steps) if "steady" in f.name}
+    if any(np.any(items[name] != 0) for name in items if name != "steady_interval"):
+        return steps
+    return replace(steps, **dict.fromkeys(items))
 
 
 class History(NamedTuple):

@@ -64,8 +64,10 @@ def _amount(steps: Steps, k: Float[Array, " step"]) -> _Amount:
         amount, settled, decay = carry
         x = k * step.duration
         lost = -jnp.expm1(-x)
-        amount = amount * (1.0 - lost) + step.rate * lost / k
-        added = step.bolus + _steady_amount(step, k)
+        amount = amount * (1.0 - lost) + step.rate * (lost / k)
+        added = step.bolus
+        if step.steady_rate is not None:
+            added = added + _steady_amount(step, k)
         amount = amount * step.keep + added
         ran = (step.rate > 0) & (step.duration > 0)
         renewed = ran | (added > 0) | (step.keep == 0)

@@ -1,25 +1,21 @@
 """A `Dataset` as the arrays that a model computes with: [subject, step], in the model's units."""
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, NamedTuple, no_type_check
+from typing import NamedTuple, no_type_check
 
 import jax
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
 from popk.data.dataset import Dataset
-from popk.pk.dosing import Doses, History, Steps, history
+from popk.pk.dosing import Doses, History, NumericArray, Steps, history, without_steady_state
+from popk.population.censoring import Slots, gather_censored
 from popk.population.covariates import covariate_term
 from popk.population.residual import vanishes_without_drug
 from popk.spec.model import CovariateEffect, Linear, ModelSpec, Scale
 from popk.spec.priors import Fixed
 from popk.spec.problem import PopkError, Problem
 from popk.spec.units import UnitError, conversion_factor, quantity
-
-if TYPE_CHECKING:
-    NumericArray = Any
-else:  # until a compiled function takes them, the arrays are NumPy's
-    NumericArray = Array | np.ndarray
 
 
 @no_type_check  # JAX rebuilds a pytree around scalars and placeholders
@@ -45,6 +41,8 @@ class Events:
         [subject, step] observed concentration; 1 where there is none.
     censored, lower, upper
         [subject, step] True where only the bounds are known, and the bounds.
+    slots
+        The censored steps gathered; None to compute an interval at every step.
     """
 
     steps: Steps
@@ -55,6 +53,7 @@ class Events:
     censored: Bool[NumericArray, "subject step"]
     lower: Float[NumericArray, "subject step"]
     upper: Float[NumericArray, "subject step"]
+    slots: Slots | None = None
 
     @property
     def subjects(self) -> int:
@@ -87,10 +86,14 @@ def arrange(spec: ModelSpec, dataset: Dataset) -> tuple[Events, Layout]:
         for subject in range(dataset.subjects)
     ]
     count = max(len(h.record) for h in histories)
-    steps = Steps(
-        **{f.name: _padded([getattr(h.steps, f.name) for h in histories], count, f.name)
-           for f in fields(Steps)}
-    )  # fmt: skip
+    steps = without_steady_state(
+        Steps(
+            **{
+                f.name: _padded([getattr(h.steps, f.name) for h in histories], count, f.name)
+                for f in fields(Steps)
+            }
+        )
+    )
     layout = _layout(dataset, histories)
     records = np.zeros((dataset.subjects, count), dtype=int)
     is_record = np.zeros((dataset.subjects, count), dtype=bool)
@@ -122,8 +125,9 @@ def arrange(spec: ModelSpec, dataset: Dataset) -> tuple[Events, Layout]:
         observed=observed,
         dv=np.where(measured, at_steps(dataset.dv) * concentration, 1.0),
         censored=censored,
-        lower=np.where(censored, at_steps(dataset.lower) * concentration, -np.inf),
-        upper=np.where(censored, at_steps(dataset.upper) * concentration, np.inf),
+        lower=(lower := np.where(censored, at_steps(dataset.lower) * concentration, -np.inf)),
+        upper=(upper := np.where(censored, at_steps(dataset.upper) * concentration, np.inf)),
+        slots=gather_censored(censored, lower, upper),
     )
     _refuse_impossible(spec, dataset, histories)
     return events, layout

@@ -128,6 +128,7 @@ class Model:
             events.censored,
             events.lower,
             events.upper,
+            events.slots,
         )
 
     @property

@@ -1,8 +1,4 @@
-"""Residual error, for measured and for censored rows: one distribution that NumPyro can use.
-
-A censored row contributes the probability of its interval (Beal's M3, J Pharmacokinet
-Pharmacodyn 2001;28:481-504), in the fit, in checks and in simulation alike.
-"""
+"""Residual error, for measured and for censored rows: one distribution that NumPyro can use."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -10,19 +6,15 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
-from jax.scipy.special import log_ndtr
 from jax.scipy.stats import norm
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike
 from numpyro.distributions import constraints
 
+from popk.population.censoring import Slots, log_bound, log_normal_interval
 from popk.spec.model import CombinedResidual, Residual
 
-
 LEAST_LOG_CONCENTRATION = -30.0
-"""A proportional SD is that of this log concentration where the prediction is below it."""
-
-SERIES_ORDER = 8
-"""Terms in the far tail of log_ndtr: 1e-15 from -20 on in float64 and from -10 on in float32."""
+"""With proportional error a lower prediction, zero included, is taken to be this."""
 
 
 class NormalScale(NamedTuple):
@@ -39,8 +31,8 @@ def _additive(log_c: Array, sigma: Mapping[str, Array]) -> NormalScale:
 
 def _proportional(log_c: Array, sigma: Mapping[str, Array]) -> NormalScale:
     # An SD of zero would leave a censored row without drug no gradient
-    sd = sigma["sigma"] * jnp.exp(jnp.maximum(log_c, LEAST_LOG_CONCENTRATION))
-    return NormalScale(jnp.exp(log_c), sd, False)
+    c = jnp.exp(jnp.maximum(log_c, LEAST_LOG_CONCENTRATION))
+    return NormalScale(c, sigma["sigma"] * c, False)
 
 
 def _lognormal(log_c: Array, sigma: Mapping[str, Array]) -> NormalScale:
@@ -90,9 +82,12 @@ class Observation(dist.Distribution):
         [..., step] True where only the interval (lower, upper) is known.
     lower, upper
         [..., step] Bounds, in concentration units; -inf and +inf where open.
+    slots
+        The censored rows gathered (see `gather_censored`), where they are known beforehand: the
+        same value, without computing an interval at every step.
     """
 
-    pytree_data_fields = ("log_concentration", "sigma", "censored", "lower", "upper")
+    pytree_data_fields = ("log_concentration", "sigma", "censored", "lower", "upper", "slots")
     pytree_aux_fields = ("error",)
 
     def __init__(
@@ -103,10 +98,12 @@ class Observation(dist.Distribution):
         censored: Array,
         lower: Array,
         upper: Array,
+        slots: Slots | None = None,
         *,
         validate_args: bool | None = None,
     ) -> None:
         self.error = error
+        self.slots = slots
         self.log_concentration = log_concentration
         self.sigma = dict(sigma)
         self.censored, self.lower, self.upper = censored, lower, upper
@@ -139,40 +136,11 @@ class Observation(dist.Distribution):
             positive = jnp.asarray(value) > 0
             log_value = jnp.log(jnp.where(positive, value, 1.0))
             measured = jnp.where(positive, norm.logpdf(log_value, mean, sd) - log_value, -jnp.inf)
-            lower, upper = _log_bound(self.lower), _log_bound(self.upper)
         else:
             measured = norm.logpdf(value, mean, sd)
-            lower, upper = self.lower, self.upper
-        interval = log_normal_interval(lower, upper, mean, sd)
+        transform = log_bound if logarithmic else jnp.asarray
+        if self.slots is None:
+            interval = log_normal_interval(transform(self.lower), transform(self.upper), mean, sd)
+        else:
+            interval = self.slots.log_probability(mean, sd, transform)
         return jnp.where(self.censored, interval, measured)
-
-
-def _log_bound(bound: Array) -> Array:
-    positive = bound > 0
-    return jnp.where(positive, jnp.log(jnp.where(positive, bound, 1.0)), -jnp.inf)
-
-
-def log_normal_interval(
-    lower: Float[Array, "*shape"],
-    upper: Float[Array, "*shape"],
-    mean: Float[Array, "*shape"],
-    sd: Float[Array, "*shape"],
-) -> Float[Array, "*shape"]:
-    """Log probability that a normal value lies in (lower, upper), accurate in both tails.
-
-    An interval in the upper tail is reflected into the lower one, where the log of the
-    difference of two distribution functions keeps its digits.
-    """
-    open_below, open_above = jnp.isneginf(lower), jnp.isposinf(upper)
-    z_low = (jnp.where(open_below, mean, lower) - mean) / sd
-    z_high = (jnp.where(open_above, mean, upper) - mean) / sd
-    both = ~(open_below | open_above)
-    reflect = z_low + z_high > 0
-    low = jnp.where(reflect, -z_high, z_low)
-    high = jnp.where(reflect, -z_low, z_high)
-    proper = both & (high > low)
-    high = jnp.where(proper, high, low + 1.0)
-    log_high, log_low = log_ndtr(high, SERIES_ORDER), log_ndtr(low, SERIES_ORDER)
-    between = log_high + jnp.log(-jnp.expm1(log_low - log_high))
-    one_sided = log_ndtr(jnp.where(open_above, -z_low, z_high), SERIES_ORDER)
-    return jnp.where(both, between, jnp.where(open_below & open_above, 0.0, one_sided))

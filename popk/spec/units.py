@@ -45,13 +45,18 @@ def conversion_factor(source: str, target: str) -> float:
     """
     import pint
 
+    one, wanted = _parse(source), _parse(target)
+    if one == wanted:
+        return 1.0
     try:
-        factor = float(registry().Quantity(1.0, _parse(source)).to(_parse(target)).magnitude)
+        zero, factor = (float(registry().Quantity(n, one).to(wanted).magnitude) for n in (0.0, 1.0))
     except pint.DimensionalityError as error:
         raise UnitError(
             f"{source!r} cannot be converted to {target!r}: "
             f"{error.dim1 or 'dimensionless'} against {error.dim2 or 'dimensionless'}"
         ) from None
+    if zero != 0.0:
+        raise UnitError(f"{source!r} and {target!r} have different zeros: no factor converts them")
     # pint multiplies powers of ten in floating point: 1000.0000000000001 is meant as 1000
     return float(f"{factor:.15g}") if factor >= 1 else 1.0 / float(f"{1.0 / factor:.15g}")
 

@@ -1,0 +1,150 @@
+"""What every sampler promises: `popk.inference.posterior.Sampler`."""
+
+import jax
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+# [sampler] of each method, as short as it may be
+SAMPLERS = {
+    "nuts": {"method": "nuts", "draws": 100, "warmup": 50, "chains": 2},
+}
+INTEGERS = {"steps"}
+
+
+@pytest.fixture(scope="module", params=SAMPLERS)
+def settings(request):
+    return SAMPLERS[request.param]
+
+
+@pytest.fixture(scope="module")
+def run(course, prepared, settings):
+    """A sampler and each of its states from first to last."""
+    with jax.enable_x64(True):
+        sampler = prepared(course.problem, **settings, seed=1)
+        states = [sampler.start()]
+        while sampler.progress(states[-1]).done < sampler.progress(states[-1]).total:
+            states.append(sampler.advance(states[-1]))
+        return sampler, states, sampler.posterior(states[-1])
+
+
+def same(a, b):
+    assert a.draws.keys() == b.draws.keys()
+    assert a.stats.keys() == b.stats.keys()
+    pairs = [(a.draws[k], b.draws[k]) for k in a.draws] + [(a.stats[k], b.stats[k]) for k in a.stats]
+    return all(np.array_equal(x, y) for x, y in [*pairs, (a.log_likelihood, b.log_likelihood)])
+
+
+def saved_and_loaded(state, fresh):
+    """The state from plain arrays alone, on the structure of a fresh sampler's first state."""
+
+    def is_key(leaf):
+        return isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(
+            leaf.dtype, jax.dtypes.prng_key
+        )
+
+    def plain(leaf):
+        return np.array(jax.random.key_data(leaf) if is_key(leaf) else leaf)
+
+    def restored(array, like):
+        if is_key(like):
+            return jax.random.wrap_key_data(array)
+        if isinstance(like, jax.Array):
+            return jax.numpy.asarray(array, like.dtype)
+        return array.item() if isinstance(like, int) else array
+
+    arrays = [plain(leaf) for leaf in jax.tree.leaves(state)]
+    leaves, structure = jax.tree.flatten(fresh)
+    assert len(arrays) == len(leaves)
+    return jax.tree.unflatten(structure, map(restored, arrays, leaves))
+
+
+def test_progress_rises_from_nothing_through_warm_up_to_the_end(run, settings):
+    sampler, states, _ = run
+    reached = [sampler.progress(state) for state in states]
+    assert reached[0].done == 0
+    assert reached[0].phase == "warm-up"
+    assert (reached[-1].done, reached[-1].phase) == (reached[-1].total, "sampling")
+    assert np.all(np.diff([r.done for r in reached]) > 0)
+    assert {r.total for r in reached} == {reached[0].total}
+    assert {r.chains for r in reached} == {settings["chains"]}
+    assert reached[-1].divergences == np.sum(run[2].stats["diverging"])
+
+
+def test_names_shapes_and_types(run, course, settings):
+    posterior, chains_draws = run[2], (settings["chains"], settings["draws"])
+    population = {"TVCL", "TVV", "omega_CL", "omega_V", "sigma", "correlation_CL_V"}
+    individual = {"CL", "V", "eta_CL", "eta_V"}
+    assert posterior.draws.keys() == population | individual
+    for name, values in posterior.draws.items():
+        assert values.shape == (*chains_draws, *((3,) if name in individual else ())), name
+        assert values.dtype == np.float64
+        assert np.isfinite(values).all(), name
+    assert {"diverging", "energy", "lp", "acceptance", "steps", "step_size"} <= set(posterior.stats)
+    assert all(values.shape == chains_draws for values in posterior.stats.values())
+    assert posterior.stats["diverging"].dtype == np.bool_
+    assert posterior.log_likelihood.shape == (*chains_draws, course.problem.data.observations)
+    assert posterior.method["name"] == settings["method"]
+    assert posterior.method["seed"] == 1
+
+
+def test_chains_move_and_differ(run):
+    tvcl = run[2].draws["TVCL"]
+    assert np.all(np.std(tvcl, axis=1) > 0)
+    assert len({chain.tobytes() for chain in tvcl}) == len(tvcl)
+
+
+def test_individual_parameters_follow_from_typical_values_and_etas(run):
+    draws = run[2].draws
+    for name in ("CL", "V"):
+        expected = draws[f"TV{name}"][..., None] * np.exp(draws[f"eta_{name}"])
+        np.testing.assert_allclose(draws[name], expected, rtol=1e-12)
+
+
+def test_log_likelihood_of_each_observation(run, course):
+    """Against the closed form by SciPy, in the file's order; a censored row by its probability."""
+    draws = run[2].draws
+    c = course.concentration(draws["CL"], draws["V"])
+    sd = draws["sigma"][..., None, None] * c
+    measured = norm.logpdf(course.dv, c, sd)
+    below = norm.logcdf(course.dv, c, sd)
+    expected = np.where(course.censored, below, measured).reshape(*c.shape[:2], -1)
+    np.testing.assert_allclose(run[2].log_likelihood, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_same_seed_same_draws_and_other_seed_other_draws(
+    run, course, prepared, finished, settings
+):
+    assert same(finished(prepared(course.problem, **settings, seed=1)), run[2])
+    assert not same(finished(prepared(course.problem, **settings, seed=2)), run[2])
+
+
+def test_state_is_a_value(run):
+    """Advancing a state leaves it as it was."""
+    sampler, states, _ = run
+    middle = states[len(states) // 2]
+    before = sampler.progress(middle)
+    again = sampler.advance(middle)
+    assert sampler.progress(middle) == before
+    for a, b in zip(
+        jax.tree.leaves(again), jax.tree.leaves(states[len(states) // 2 + 1]), strict=True
+    ):
+        assert bool(np.all(np.asarray(a == b)))
+
+
+def test_saved_and_resumed_half_way(run, course, prepared, finished, settings):
+    """By a sampler that has never run, from plain arrays: once in warm-up, once in sampling."""
+    _, states, posterior = run
+    other = prepared(course.problem, **settings, seed=1)
+    fresh = other.start()
+    assert len(states) > 3
+    for state in (states[1], states[-2]):
+        assert same(finished(other, saved_and_loaded(state, fresh)), posterior)
+
+
+def test_float32(course, prepared, finished, settings):
+    with jax.enable_x64(False):
+        sampler = prepared(course.problem, **settings, precision="float32")
+        posterior = finished(sampler)
+    assert all(values.dtype == np.float32 for values in posterior.draws.values())
+    assert all(np.isfinite(values).all() for values in posterior.draws.values())

@@ -1,0 +1,156 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax.scipy.stats import norm
+from scipy import stats
+
+from popk.population.parameters import Eta, distribution, draw_etas, draw_positive_linear, median
+from popk.spec import priors
+
+PRIORS = {
+    "normal": (priors.Normal(prior="normal", loc=1.0, scale=2.0), stats.norm(1, 2)),
+    "lognormal": (
+        priors.LogNormal(prior="lognormal", median=3.0, sigma=0.4),
+        stats.lognorm(0.4, scale=3.0),
+    ),
+    "halfnormal": (priors.HalfNormal(prior="halfnormal", scale=0.5), stats.halfnorm(scale=0.5)),
+    "exponential": (priors.Exponential(prior="exponential", scale=0.5), stats.expon(scale=0.5)),
+    "gamma": (priors.Gamma(prior="gamma", shape=2.0, rate=0.5), stats.gamma(2.0, scale=2.0)),
+    "uniform": (priors.Uniform(prior="uniform", low=1.0, high=4.0), stats.uniform(1.0, 3.0)),
+}
+
+
+@pytest.mark.parametrize("name", PRIORS)
+def test_priors_are_those_of_scipy(name):
+    prior, wanted = PRIORS[name]
+    points = wanted.ppf([0.01, 0.3, 0.5, 0.9, 0.999])
+    np.testing.assert_allclose(
+        distribution(prior).log_prob(jnp.asarray(points)), wanted.logpdf(points), rtol=1e-9
+    )
+    middle = wanted.mean() if name == "gamma" else wanted.median()
+    np.testing.assert_allclose(median(prior), middle, rtol=1e-12)
+
+
+def test_a_fixed_value_is_its_median():
+    fixed = priors.Fixed(prior="fixed", value=2.5)
+    assert median(fixed) == 2.5
+    assert distribution(fixed).sample(jax.random.key(0)) == 2.5
+
+
+CORRELATION = np.array([[1.0, 0.6, -0.3], [0.6, 1.0, 0.2], [-0.3, 0.2, 1.0]])
+OMEGA = np.array([0.3, 0.7, 0.2])
+NAMES = ("CL", "V", "Q")
+LOCATION = np.array([[0.4, -1.0], [1.2, 2.0], [0.0, 0.3]])  # [parameter, subject]
+
+
+def etas_and_density(x, centring, df, *, correlated, count=3, omega=OMEGA, location=LOCATION):
+    """Etas, [parameter, subject], at the sampler's x, and the log density of x."""
+    etas = {
+        name: Eta(
+            jnp.asarray(omega[i]),
+            None if df is None else jnp.asarray(float(df)),
+            jnp.asarray(location[i]),
+            jnp.asarray(centring[i]),
+            relative=False,
+        )
+        for i, name in enumerate(NAMES[:count])
+    }
+    factor = jnp.linalg.cholesky(jnp.asarray(CORRELATION[:count, :count]))
+    cholesky = {name: factor[i] for i, name in enumerate(NAMES[:count])} if correlated else {}
+    values = {f"x_{name}": x[i] for i, name in enumerate(NAMES[:count])}
+    with numpyro.handlers.trace() as trace, numpyro.handlers.substitute(data=values):
+        drawn = draw_etas(etas, cholesky)
+    sites = [site for site in trace.values() if site["type"] == "sample"]
+    density = sum(site["fn"].log_prob(site["value"]).sum() for site in sites)
+    return jnp.stack([drawn[name] for name in NAMES[:count]]), density
+
+
+def eta_density(x, centring, df, **options):
+    """Etas and their log density: that of x less the log Jacobian of x -> eta."""
+    x = jnp.asarray(x)
+    eta, density = etas_and_density(x, centring, df, **options)
+    jacobian = jax.jacfwd(lambda flat: etas_and_density(
+        flat.reshape(x.shape), centring, df, **options)[0].ravel())(x.ravel())  # fmt: skip
+    return np.asarray(eta), float(density - jnp.linalg.slogdet(jacobian)[1])
+
+
+xs = st.lists(st.floats(-2, 2), min_size=6, max_size=6).map(lambda v: np.reshape(v, (3, 2)))
+weights = st.lists(st.sampled_from([0.0, 1.0]) | st.floats(0, 1), min_size=6, max_size=6).map(
+    lambda v: np.reshape(v, (3, 2))
+)
+
+
+@pytest.mark.parametrize("df", [None, 4, 0.7])
+@pytest.mark.parametrize("correlated", [False, True])
+@settings(max_examples=12)
+@given(x=xs, centring=weights)
+def test_any_centring_implies_the_same_distribution(correlated, df, x, centring):
+    """The density of the etas is that of scipy at every centring, subject by subject."""
+    eta, found = eta_density(x, centring, df, correlated=correlated)
+    if correlated:
+        covariance = np.outer(OMEGA, OMEGA) * CORRELATION
+        joint = (
+            stats.multivariate_normal(np.zeros(3), covariance)
+            if df is None
+            else stats.multivariate_t(np.zeros(3), covariance, df=df)
+        )
+        wanted = sum(joint.logpdf(eta[:, subject]) for subject in range(2))
+    else:
+        one = stats.norm(0, OMEGA[:, None]) if df is None else stats.t(df, 0, OMEGA[:, None])
+        wanted = one.logpdf(eta).sum()
+    np.testing.assert_allclose(found, wanted, rtol=1e-9)
+
+
+def test_full_centring_samples_the_log_parameter_itself():
+    x = jnp.array([[0.1, 0.2], [0.5, -0.5], [1.0, 1.5]])
+    eta, _ = etas_and_density(x, np.ones((3, 2)), None, correlated=True)
+    np.testing.assert_allclose(LOCATION + eta, x, rtol=1e-12)
+    eta, _ = etas_and_density(x, np.zeros((3, 2)), None, correlated=False)
+    np.testing.assert_allclose(eta, OMEGA[:, None] * x, rtol=1e-12)
+
+
+def relative_eta(x, omega):
+    x = jnp.asarray(x)
+    eta = Eta(jnp.asarray(omega), None, jnp.zeros(x.size), jnp.zeros(x.size), relative=True)
+    with numpyro.handlers.substitute(data={"x_CL": x}):
+        return draw_etas({"CL": eta}, {})["CL"]
+
+
+@pytest.mark.parametrize("omega", [0.05, 0.3, 1.0, 3.0])
+def test_normal_variability_is_a_normal_cut_off_at_zero(omega):
+    x = np.linspace(-5, 4, 37)
+    eta = relative_eta(x, omega)
+    # Quantile by quantile, each from the tail where scipy keeps its digits
+    cut = stats.truncnorm(-1.0 / omega, np.inf, scale=omega)
+    wanted = np.where(x < 0, cut.ppf(stats.norm.cdf(x)), cut.isf(stats.norm.sf(x)))
+    np.testing.assert_allclose(eta, wanted, rtol=1e-9, atol=1e-9 * omega)
+    assert (eta > -1.0).all()
+    slopes = jax.vmap(jax.grad(lambda x: relative_eta(x[None], omega)[0]))(jnp.asarray(x))
+    assert np.isfinite(slopes).all()
+    assert (slopes > 0).all()
+    by_omega = jax.jacfwd(lambda w: relative_eta(x, w))(jnp.asarray(omega))
+    assert np.isfinite(by_omega).all()
+
+
+@given(
+    term=st.lists(st.floats(-50, 50), min_size=1, max_size=4),
+    loc=st.floats(-1, 1),
+    scale=st.floats(0.1, 2),
+    key=st.integers(0, 100),
+)
+@settings(max_examples=25)
+def test_a_linear_effect_leaves_every_factor_positive(term, loc, scale, key):
+    prior = priors.Normal(prior="normal", loc=loc, scale=scale)
+    with numpyro.handlers.trace() as trace, numpyro.handlers.seed(rng_seed=key):
+        effect = draw_positive_linear("b", prior, jnp.asarray(term)[:, None])
+    assert (1.0 + effect * np.array(term) > 0).all()
+    # Inside its bounds the density is that of the normal but for a constant
+    site = trace["b"]["fn"]
+    points = site.low + jnp.array([0.4, 0.6]) * (site.high - site.low)
+    np.testing.assert_allclose(
+        np.diff(site.log_prob(points)), np.diff(norm.logpdf(points, loc, scale)), rtol=1e-6
+    )
