@@ -6,7 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from popk.inference import effective
 from popk.inference.posterior import Posterior
+from popk.population.covariates import coefficient_names
+from popk.population.model import Model
 
 RHAT = 1.01
 """Rank-normalised split R-hat; Vehtari et al., Bayesian Analysis 2021;16:667-718."""
@@ -69,8 +72,6 @@ class Diagnostics:
 
 def diagnostics(draws: Mapping[str, Float[np.ndarray, "chain draw *shape"]]) -> Diagnostics:
     """R-hat and ESS of every scalar quantity among the draws."""
-    from arviz_stats.base.array import array_stats
-
     names: list[str] = []
     columns = []
     for name, values in draws.items():
@@ -82,11 +83,9 @@ def diagnostics(draws: Mapping[str, Float[np.ndarray, "chain draw *shape"]]) -> 
     table[np.isinf(table)] = np.nan
     return Diagnostics(
         tuple(names),
-        np.asarray(array_stats.rhat(table, chain_axis=0, draw_axis=1, method="rank")),
-        np.asarray(array_stats.ess(table, chain_axis=0, draw_axis=1, method="bulk")),
-        np.asarray(
-            array_stats.ess(table, chain_axis=0, draw_axis=1, method="tail", prob=(0.05, 0.95))
-        ),
+        effective.rhat(table),
+        effective.ess_bulk(table),
+        effective.ess_tail(table),
     )
 
 
@@ -149,6 +148,18 @@ def gate(
             betancourt,
         ),
     )  # fmt: skip
+
+
+def constants(model: Model, subjects: int) -> tuple[str, ...]:
+    """Names of individual values that are the same in every draw: nothing in them is estimated."""
+    estimated = set(model.population_names)
+    found = []
+    for name, parameter in model.spec.parameters.items():
+        effects = [e for e in model.spec.covariates if e.parameter == name]
+        own = {f"TV{name}", *(c for e in effects for c in coefficient_names(e))}
+        if parameter.variability is None and not own & estimated:
+            found += [f"{name}[{i + 1}]" for i in range(subjects)]
+    return tuple(found)
 
 
 def bfmi(energy: Float[np.ndarray, "chain draw"]) -> Float[np.ndarray, " chain"]:

@@ -1,47 +1,64 @@
 """From unconstrained vectors to named draws and to the log likelihood of each observation."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from popk.population.events import Events
-from popk.population.model import FlatDensity, Model
+from popk.population.model import FlatDensity, Model, Values
 
-AT_ONCE = 256
-"""Draws that are computed side by side: bounds the memory for many subjects."""
+AT_ONCE = 800
+"""Vectors that are computed side by side: one compiled shape, and bounded memory."""
+
+Collect = Callable[
+    [Float[np.ndarray, "chain draw d"], Events, Values],
+    tuple[dict[str, np.ndarray], Float[np.ndarray, "chain draw observation"]],
+]
 
 
-def collect(
-    model: Model, events: Events, flat: FlatDensity, vectors: Float[np.ndarray, "chain draw d"]
-) -> tuple[dict[str, np.ndarray], Float[np.ndarray, "chain draw observation"]]:
-    """Named values of every draw, and the log likelihood of every observation.
+def collector(model: Model, flat: FlatDensity) -> Collect:
+    """A function from vectors to named values and log likelihoods, compiled at its first call.
 
-    Returns
-    -------
-    dict
-        Name to [chain, draw, ...], sampler's own variables ``x_...`` left out.
-    Array
-        [chain, draw, observation], observations by subject in file order.
+    It takes ([chain, draw, d], events, centring) and returns every named value, [chain, draw, ...]
+    (the sampler's own variables ``x_...`` left out), and the log likelihood
+    [chain, draw, observation], observations by subject in file order.
     """
-    chains, count, size = vectors.shape
 
-    def one(vector: Array, events: Events) -> tuple[dict[str, Array], Float[Array, "subject step"]]:
-        values = flat.constrain(vector, events)
+    def one(
+        vector: Array, events: Events, centring: Values
+    ) -> tuple[dict[str, Array], Float[Array, "subject step"]]:
+        values = flat.constrain(vector, events, centring)
         log_c = model.predict(values, events).log_concentration
-        return values, model.observation(log_c, values, events).log_prob(events.dv)
-
-    @jax.jit
-    def every(vectors: Array, events: Events) -> tuple[dict[str, Array], Array]:
-        return jax.lax.map(lambda v: one(v, events), vectors, batch_size=AT_ONCE)
-
-    values, log_likelihood = every(jnp.asarray(vectors).reshape(-1, size), events)
-    rows = np.asarray(events.observed)
-    return (
-        {
-            name: np.asarray(value).reshape(chains, count, *value.shape[1:])
+        named = {
+            name: value
             for name, value in values.items()
             if not name.startswith("x_") and name != "correlation_cholesky"
-        },
-        np.asarray(log_likelihood)[:, rows].reshape(chains, count, -1),
-    )
+        }
+        return named, model.observation(log_c, values, events).log_prob(events.dv)
+
+    block = jax.jit(jax.vmap(one, (0, None, None)))
+
+    def collect(
+        vectors: np.ndarray, events: Events, centring: Values
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        chains, count, size = vectors.shape
+        rows = vectors.reshape(-1, size)
+        observed = np.asarray(events.observed)
+        pieces = []
+        for first in range(0, len(rows), AT_ONCE):
+            piece = rows[first : first + AT_ONCE]
+            short = AT_ONCE - len(piece)
+            padded = np.concatenate([piece, np.repeat(piece[:1], short, axis=0)])
+            values, log_likelihood = block(jnp.asarray(padded), events, centring)
+            values = {name: np.asarray(v)[: len(piece)] for name, v in values.items()}
+            pieces.append((values, np.asarray(log_likelihood)[: len(piece), observed]))
+        values, log_likelihood = jax.tree.map(lambda *parts: np.concatenate(parts), *pieces)
+        return (
+            {name: v.reshape(chains, count, *v.shape[1:]) for name, v in values.items()},
+            log_likelihood.reshape(chains, count, -1),
+        )
+
+    return collect

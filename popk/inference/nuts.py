@@ -1,24 +1,23 @@
 """NumPyro's No-U-Turn sampler: the reference. One thread a chain, all chains side by side."""
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 from numpyro.infer.hmc import hmc
 from numpyro.infer.util import potential_energy
 
 from popk.inference.centring import centring_weights
-from popk.inference.draws import collect
+from popk.inference.cores import cores
+from popk.inference.draws import collector
 from popk.inference.posterior import Posterior, Progress
 from popk.population.events import Events
-from popk.population.model import Model, flatten, prior_centre
+from popk.population.model import FlatDensity, Model, flatten
 from popk.spec.fit import Sampler as Settings
 
 CHUNK = 50
@@ -66,23 +65,23 @@ class Nuts:
 
     def start(self) -> State:
         """Initial states: the centre of the priors, jittered."""
-        centring = self._centring
-        centre = jax.jit(partial(prior_centre, self.model))(self.events, centring)
-        flat, unravel = ravel_pytree(centre)
+        flat = self._flat
+        centre = flat.start
         key_jitter, key_chains = jax.random.split(jax.random.key(self.settings.seed))
-        jitter = jax.random.normal(key_jitter, (self.settings.chains, flat.size), flat.dtype)
+        jitter = jax.random.normal(key_jitter, (self._chains, centre.size), centre.dtype)
         initialise = jax.jit(self._kernel[0])
-        chains = jax.random.split(key_chains, self.settings.chains)
+        chains = jax.random.split(key_chains, self._chains)
         kernels = tuple(
-            initialise(unravel(flat + JITTER * j), k) for j, k in zip(jitter, chains, strict=True)
+            initialise(flat.named(centre + JITTER * j), k)
+            for j, k in zip(jitter, chains, strict=True)
         )
-        none = (self.settings.chains, 0)
+        none = (self._chains, 0)
         stats = {name: np.zeros(none, kind) for name, kind in _STATS.items()}
-        return State(kernels, 0, np.zeros((*none, flat.size)), stats)
+        return State(kernels, 0, np.zeros((*none, centre.size)), stats)
 
     def advance(self, state: State) -> State:
         """`CHUNK` more iterations of every chain, in as many threads as there are cores."""
-        boundary = self.settings.warmup if state.done < self.settings.warmup else self._total
+        boundary = self._warmup if state.done < self._warmup else self._total
         count = min(CHUNK, boundary - state.done)
         run = self._chunk(count, state.kernels[0])
         x64 = jax.config.read("jax_enable_x64")
@@ -91,11 +90,11 @@ class Nuts:
             with jax.enable_x64(x64):  # the setting is the thread's own
                 return jax.block_until_ready(run(kernel, self.events))
 
-        with ThreadPoolExecutor(_cores()) as pool:
+        with ThreadPoolExecutor(cores()) as pool:
             results = list(pool.map(one, state.kernels))
         kernels = tuple(kernel for kernel, _ in results)
         done = state.done + count
-        if done <= self.settings.warmup:
+        if done <= self._warmup:
             return state._replace(kernels=kernels, done=done)
         new = jax.tree.map(lambda *chains: np.stack(chains), *[out for _, out in results])
         vectors, stats = new
@@ -108,33 +107,49 @@ class Nuts:
 
     def progress(self, state: State) -> Progress:
         """How far the chains are."""
-        warm = state.done < self.settings.warmup
+        warm = state.done < self._warmup
         return Progress(
             "warm-up" if warm else "sampling",
             state.done,
             self._total,
-            self.settings.chains,
+            self._chains,
             int(np.sum(state.stats["diverging"])),
         )
 
     def posterior(self, state: State) -> Posterior:
         """Constrained draws of a finished state."""
-        flat = flatten(self.model, self.events, self._centring)
-        draws, log_likelihood = collect(self.model, self.events, flat, state.vectors)
+        collect = collector(self.model, self._flat)
+        draws, log_likelihood = collect(state.vectors, self.events, self._centring)
         method = {
             "name": "nuts",
             "implementation": "numpyro",
-            "chains": self.settings.chains,
+            "chains": self._chains,
             "draws": self.settings.draws,
-            "warmup": self.settings.warmup,
-            "target_accept": self.settings.target_accept,
+            "warmup": self._warmup,
+            "target_accept": self._target,
             "seed": self.settings.seed,
         }
         return Posterior(draws, state.stats, log_likelihood, method)
 
     @property
+    def _chains(self) -> int:
+        return self.settings.chains or 4
+
+    @property
+    def _warmup(self) -> int:
+        return self.settings.warmup or 1000
+
+    @property
+    def _target(self) -> float:
+        return self.settings.target_accept or 0.9
+
+    @property
     def _total(self) -> int:
-        return self.settings.warmup + self.settings.draws
+        return self._warmup + self.settings.draws
+
+    @cached_property
+    def _flat(self) -> FlatDensity:
+        return flatten(self.model, self.events, self._centring)
 
     @cached_property
     def _centring(self) -> dict[str, jax.Array]:
@@ -165,8 +180,8 @@ class Nuts:
             options: dict[str, Any] = {"dense_mass": [population]}
             return initialise(
                 point,
-                self.settings.warmup,
-                target_accept_prob=self.settings.target_accept,
+                self._warmup,
+                target_accept_prob=self._target,
                 model_args=(self.events,),
                 rng_key=key,
                 **options,
@@ -186,11 +201,15 @@ class Nuts:
         """`count` transitions of one chain, compiled once and before the threads start."""
         _, sample = self._kernel
         if count not in self._compiled:
+            flat = self._flat
+            # NumPyro's transition is ready only after its initialiser was called, at least traced:
+            # a sampler that goes on from a saved state has not called it
+            jax.eval_shape(self._kernel[0], kernel.z, kernel.rng_key)
 
             def run(kernel: Any, events: Events) -> Any:
                 def one(kernel: Any, _: None) -> Any:
                     kernel = sample(kernel, model_args=(events,))
-                    return kernel, (ravel_pytree(kernel.z)[0], _stats(kernel))
+                    return kernel, (flat.flat(kernel.z), _stats(kernel))
 
                 return jax.lax.scan(one, kernel, None, length=count)
 
@@ -217,7 +236,3 @@ _STATS = {
     "steps": int,
     "step_size": float,
 }
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

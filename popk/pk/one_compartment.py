@@ -10,7 +10,7 @@ nor loses its gradient.
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -100,7 +100,10 @@ def _(primals, tangents):
 
 
 def _as_array(tangent: Array | SymbolicZero) -> Array:
-    return jnp.zeros(tangent.shape, tangent.dtype) if isinstance(tangent, SymbolicZero) else tangent
+    if not isinstance(tangent, SymbolicZero):
+        return tangent
+    dtype: Any = tangent.dtype
+    return jnp.zeros(tangent.shape, dtype)
 
 
 def _steady_amount(step: Steps, k: Array) -> Array:
@@ -108,6 +111,11 @@ def _steady_amount(step: Steps, k: Array) -> Array:
 
     Each past dose has decayed for a whole number of intervals: a geometric series.
     """
+    assert step.steady_rate is not None
+    assert step.steady_bolus is not None
+    assert step.steady_pulse is not None
+    assert step.steady_pulse_duration is not None
+    assert step.steady_interval is not None
     turnover = k * step.steady_interval
     # Decay from the end of a pulse (of a bolus: its time) to the next: exponents stay negative
     decay = jnp.exp(k * (step.steady_pulse_duration - step.steady_interval))

@@ -7,6 +7,7 @@ Pharmacodyn 2001;28:481-504), in the fit, in checks and in simulation alike.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import no_type_check
 
 import jax
 import jax.numpy as jnp
@@ -26,26 +27,38 @@ def log_ndtr(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     By erfc where that does not underflow, by the asymptotic series (Abramowitz & Stegun 26.2.12)
     further down. Half the work of `jax.scipy.special.log_ndtr`, and one product in its gradient.
     """
-    far = -30.0 if z.dtype == jnp.float64 else -9.0
+    far = _far(z)
     tail = 0.5 * jax.lax.erfc(jnp.abs(jnp.maximum(z, far)) * SQRT_HALF)
     near = jnp.where(z > 0, jnp.log1p(-tail), jnp.log(jnp.where(z > 0, 0.5, tail)))
     x = jnp.minimum(z, far)
-    y = 1.0 / (x * x)
-    series = jnp.log1p(-y * (1.0 - y * (3.0 - y * (15.0 - y * (105.0 - y * 945.0)))))
-    return jnp.where(z > far, near, _log_density(x) - jnp.log(-x) + series)
+    return jnp.where(z > far, near, _log_density(x) - jnp.log(-x) + jnp.log1p(-_shortfall(x)))
 
 
 @log_ndtr.defjvp
 def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     (z,), (slope,) = primals, tangents
     value = log_ndtr(z)
-    return value, jnp.exp(_log_density(z) - value) * slope
+    # Density over probability: far down the difference of their logs has no digits left
+    x = jnp.minimum(z, _far(z))
+    near = jnp.exp(jnp.where(z > x, _log_density(z) - value, 0.0))
+    return value, jnp.where(z > x, near, -x / (1.0 - _shortfall(x))) * slope
+
+
+def _far(z: Array) -> float:
+    return -30.0 if z.dtype == jnp.float64 else -9.0
+
+
+def _shortfall(x: Array) -> Array:
+    """The series of 1 - probability * |x| / density."""
+    y = 1.0 / (x * x)
+    return y * (1.0 - y * (3.0 - y * (15.0 - y * (105.0 - y * 945.0))))
 
 
 def _log_density(z: Array) -> Array:
     return -0.5 * z * z - HALF_LOG_2PI
 
 
+@no_type_check  # JAX rebuilds a pytree around scalars and placeholders
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
 class Slots:
@@ -78,9 +91,11 @@ class Slots:
         used = jnp.sum(self.place, axis=-1)
         mean = jnp.einsum("nls,ns->nl", self.place, mean)
         sd = jnp.einsum("nls,ns->nl", self.place, sd) + (1.0 - used)
-        if self.bound is not None:
+        if self.bound is not None and self.sign is not None:
             interval = log_ndtr(self.sign * (transform(self.bound) - mean) / sd)
         else:
+            assert self.lower is not None
+            assert self.upper is not None
             interval = log_normal_interval(transform(self.lower), transform(self.upper), mean, sd)
         return jnp.einsum("nls,nl->ns", self.place, jnp.where(used > 0, interval, 0.0))
 
@@ -133,7 +148,7 @@ def log_normal_interval(
     low = jnp.where(reflect, -z_high, z_low)
     high = jnp.where(reflect, -z_low, z_high)
     proper = both & (high > low)
-    high = jnp.where(proper, high, low + 1.0)
+    low, high = jnp.where(proper, low, -1.0), jnp.where(proper, high, 0.0)
     log_high, log_low = log_ndtr(high), log_ndtr(low)
     between = log_high + jnp.log(-jnp.expm1(log_low - log_high))
     one_sided = log_ndtr(jnp.where(open_above, -z_low, z_high))

@@ -350,6 +350,9 @@ def _refuse_impossible(spec: ModelSpec, dataset: Dataset, histories: list[Histor
 def _drug_given(h: History) -> np.ndarray:
     """[step] whether any drug is in the compartment since the beginning or the last reset."""
     steps = h.steps
+    assert steps.steady_rate is not None
+    assert steps.steady_bolus is not None
+    assert steps.steady_pulse is not None
     came = (
         ((steps.rate > 0) & (steps.duration > 0))
         | (steps.bolus > 0)

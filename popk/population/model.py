@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
 
 from popk.pk import one_compartment
+from popk.pk.dosing import NumericArray
 from popk.population.covariates import coefficient_names, log_factor
 from popk.population.events import Events
 from popk.population.parameters import Eta, draw, draw_etas, draw_positive_linear, median
@@ -24,7 +25,7 @@ from popk.spec.units import conversion_factor
 
 STRUCTURES = {"one_compartment": one_compartment.log_concentration}
 
-Values = Mapping[str, Array]
+Values = Mapping[str, NumericArray]
 
 
 class Prediction(NamedTuple):
@@ -245,32 +246,63 @@ def _as_prior(df: float | Prior) -> Prior:
 class FlatDensity(NamedTuple):
     """The posterior as a function of one vector of unconstrained numbers.
 
-    log_density
-        (vector, events) -> log posterior density up to a constant, Jacobian included.
-    constrain
-        (vector, events) -> every named value of the model, derived ones included.
+    The vector holds the population's numbers and then, subject by subject, each subject's own:
+    given the former the latter are independent, which samplers and metrics use.
+
+    Attributes
+    ----------
+    population, individual
+        Length of the population part, and numbers of each subject.
     start
         The centre of the priors, with all etas zero.
+    log_density
+        (vector, events, centring) -> log posterior density up to a constant, Jacobian included.
+    constrain
+        (vector, events, centring) -> every named value of the model, derived ones included.
+    flat, named
+        From unconstrained values of the sample sites by name to the vector, and back.
     """
 
-    log_density: Callable[[Float[Array, " d"], Events], Float[Array, ""]]
-    constrain: Callable[[Float[Array, " d"], Events], dict[str, Array]]
+    population: int
+    individual: int
     start: Float[Array, " d"]
+    log_density: Callable[..., Float[Array, ""]]
+    constrain: Callable[..., dict[str, Array]]
+    flat: Callable[[Values], Float[Array, " d"]]
+    named: Callable[[Float[Array, " d"]], dict[str, Array]]
 
 
 def flatten(model: Model, events: Events, centring: Values | None = None) -> FlatDensity:
-    """Write a model's posterior as a flat log density, for samplers and optimisers."""
-    start, unravel = ravel_pytree(jax.jit(partial(prior_centre, model))(events, centring))
+    """Write a model's posterior as a flat log density, for samplers and optimisers.
 
-    def log_posterior(vector: Array, events: Events) -> Array:
-        return -jnp.asarray(potential_energy(model, (events, centring), {}, unravel(vector)))
+    `events` gives the shapes; the functions returned take events and centring as arguments, with
+    `centring` as their default.
+    """
+    centre = jax.jit(partial(prior_centre, model))(events, centring)
+    own = tuple(name for name in centre if name.startswith("x_"))
+    shared, unravel = ravel_pytree({k: v for k, v in centre.items() if k not in own})
+    split = shared.size
 
-    def constrain(vector: Array, events: Events) -> dict[str, Array]:
-        return constrain_fn(
-            model, (events, centring), {}, unravel(vector), return_deterministic=True
-        )
+    def flat(values: Values) -> Array:
+        shared, _ = ravel_pytree({k: v for k, v in values.items() if k not in own})
+        each = [jnp.asarray(values[name]) for name in own]
+        individual = jnp.stack(each, axis=1).ravel() if each else jnp.zeros(0)
+        return jnp.concatenate([shared, individual.astype(shared.dtype)])
 
-    return FlatDensity(log_posterior, constrain, start)
+    def named(vector: Array) -> dict[str, Array]:
+        individual = vector[split:].reshape(-1, max(len(own), 1))
+        return {**unravel(vector[:split]), **{n: individual[:, i] for i, n in enumerate(own)}}
+
+    def log_posterior(vector: Array, events: Events, centring: Values | None = centring) -> Array:
+        energy = potential_energy(model, (events, centring), {}, named(vector))
+        return -jnp.asarray(energy)
+
+    def constrain(
+        vector: Array, events: Events, centring: Values | None = centring
+    ) -> dict[str, Array]:
+        return constrain_fn(model, (events, centring), {}, named(vector), return_deterministic=True)
+
+    return FlatDensity(split, len(own), flat(centre), log_posterior, constrain, flat, named)
 
 
 def prior_centre(model: Model, events: Events, centring: Values | None = None) -> Values:
@@ -280,7 +312,7 @@ def prior_centre(model: Model, events: Events, centring: Values | None = None) -
     def centre(site: dict[str, Any]) -> Array | None:
         if site["type"] != "sample" or site["is_observed"]:
             return None
-        prior = site["fn"]
+        prior: Any = site["fn"]
         if site["name"] in priors:
             middle = jnp.asarray(median(priors[site["name"]]))
             if isinstance(prior, dist.TwoSidedTruncatedDistribution):

@@ -145,15 +145,23 @@ def _nominal_unit(dose: str) -> str:
 class Sampler(Record):
     """How the posterior is sampled.
 
-    ess is the effective sample size, bulk and tail, that every parameter must reach.
+    method
+        "ensemble": many chains in lockstep, until the convergence gate holds, at most `draws` of
+        each. "nuts": NumPyro's No-U-Turn sampler, `draws` of each chain.
+    chains, warmup
+        By default 32 and automatic for "ensemble", 4 and 1000 for "nuts".
+    ess
+        Effective sample size, bulk and tail, that every parameter must reach.
+    target_accept
+        By default 0.8 for "ensemble", 0.9 for "nuts".
     """
 
-    method: Literal["nuts"] = "nuts"
+    method: Literal["ensemble", "nuts"] = "ensemble"
     draws: PositiveInt = 1000
-    warmup: PositiveInt = 1000
-    chains: PositiveInt = 4
+    warmup: PositiveInt | None = None
+    chains: PositiveInt | None = None
     seed: int = 1
-    target_accept: Annotated[float, Field(gt=0.5, lt=1.0)] = 0.9
+    target_accept: Annotated[float, Field(gt=0.5, lt=1.0)] | None = None
     ess: PositiveFloat = 400.0
     precision: Literal["float32", "float64"] = "float64"
 

@@ -4,19 +4,22 @@ import hashlib
 import platform
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import jax
+import numpy as np
 
 from popk.data.dataset import Dataset
-from popk.inference.convergence import Check, Diagnostics, diagnostics, gate
+from popk.inference.convergence import Check, Diagnostics, constants, diagnostics, gate
+from popk.inference.ensemble import Ensemble
+from popk.inference.fallback import EnsembleOrNuts
 from popk.inference.nuts import Nuts
 from popk.inference.posterior import Posterior, Progress, Sampler
-from popk.population.events import arrange
+from popk.population.events import Events, arrange
 from popk.population.model import Model
 from popk.spec.fit import Dose
 from popk.spec.fit import Sampler as SamplerSpec
@@ -25,6 +28,11 @@ from popk.study.labelled import inference_data
 
 if TYPE_CHECKING:
     import arviz
+
+METHODS: Mapping[str, Callable[[Model, Events, SamplerSpec], Sampler]] = {
+    "ensemble": lambda *given: EnsembleOrNuts(Ensemble(*given), Nuts(*given)),
+    "nuts": Nuts,
+}
 
 Watch = Callable[[Progress, Any], None]
 """Called after each piece of sampling with the progress and the sampler's state."""
@@ -37,7 +45,8 @@ class Provenance:
     Attributes
     ----------
     hashes
-        SHA-256 of the data file's bytes and of the content of the model and the settings.
+        SHA-256 of the data file's bytes, of what was read from it, and of the content of the
+        model and the settings.
     versions
         Of Python and of the libraries that computed it.
     device, precision, seed
@@ -146,7 +155,7 @@ def fit(
         samples = _sample(prepared, state, watch, seconds)
     begun = time.perf_counter()
     found = diagnostics(samples.draws)
-    checks = gate(samples, found, settings.ess)
+    checks = gate(samples, found, settings.ess, ignore=constants(model, data.subjects))
     seconds["diagnostics"] = time.perf_counter() - begun
     provenance = Provenance(
         hashes=hashes(model, data, settings),
@@ -164,7 +173,7 @@ def fit(
 def prepare(model: Model, data: Dataset, settings: SamplerSpec) -> Sampler:
     """The sampler of this method for this model and data (float64 if JAX is in float64)."""
     events, _ = arrange(model.spec, data)
-    return Nuts(model, events, settings)
+    return METHODS[settings.method](model, events, settings)
 
 
 def _sample(
@@ -195,10 +204,14 @@ def _sample(
 
 
 def hashes(model: Model, data: Dataset, settings: SamplerSpec) -> dict[str, str]:
-    """SHA-256 of the model's and the settings' content and of the data file's bytes."""
+    """SHA-256 of the content of model and settings, and of the data file's bytes and its meaning.
+
+    "data as read" changes where the same bytes are given other units, columns or rows.
+    """
     return {
         "model": content_hash(model.spec),
         "data": data.sha256,
+        "data as read": _reading_hash(data),
         "sampler": content_hash(settings),
     }
 
@@ -206,6 +219,19 @@ def hashes(model: Model, data: Dataset, settings: SamplerSpec) -> dict[str, str]
 def content_hash(record: Record) -> str:
     """SHA-256 of a record's content; comments and layout of its file do not change it."""
     return hashlib.sha256(record.model_dump_json().encode()).hexdigest()
+
+
+def _reading_hash(data: Dataset) -> str:
+    digest = hashlib.sha256()
+    for item in fields(data):
+        if item.name in ("source", "sha256", "ignored", "warnings"):
+            continue
+        value = getattr(data, item.name)
+        named = value if isinstance(value, Mapping) else {"": value}
+        for name, part in sorted(named.items()):
+            content = part.tobytes() if isinstance(part, np.ndarray) else repr(part).encode()
+            digest.update(f"{item.name}.{name}:{len(content)}:".encode() + content)
+    return digest.hexdigest()
 
 
 def versions() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import shutil
 import time
 from collections.abc import Callable
@@ -16,15 +17,15 @@ import numpy as np
 from popk.data.dataset import Dataset
 from popk.data.nonmem.read import read_data
 from popk.inference.convergence import Check, diagnostics
-from popk.inference.posterior import Progress
+from popk.inference.posterior import Posterior, Progress
 from popk.population.model import Model
 from popk.spec.fit import FitSpec, read_fit
 from popk.spec.model import read_model
 from popk.spec.problem import PopkError, Problem
-from popk.study.fit import Fit, Provenance, fit, hashes, prepare, versions
+from popk.study.fit import Fit, Provenance, fit, hashes, versions
 from popk.study.labelled import samples_from
 
-CHECKPOINT = ".checkpoint.npz"
+CHECKPOINT = ".checkpoint.pickle"
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
 
 
@@ -95,7 +96,7 @@ def run(
             dose=study.spec.dose,
             synthetic=study.spec.synthetic,
             name=study.spec.name or study.folder.resolve().name,
-            state=_load_state(checkpoint, key, study),
+            state=_load_state(checkpoint, key, study.spec.sampler.precision),
             watch=keep,
         )
     except KeyboardInterrupt:
@@ -155,9 +156,9 @@ def load(study: Study) -> Fit:
     results = study.folder / "results"
     try:
         run_record = json.loads((results / "run.json").read_text(encoding="utf-8"))
-        samples = samples_from(
-            arviz.from_netcdf(str(results / "posterior.nc")), run_record["provenance"]["method"]
-        )
+        idata = arviz.from_netcdf(str(results / "posterior.nc"))
+        samples = samples_from(idata, run_record["provenance"]["method"])
+        subjects = tuple(map(str, idata["posterior"]["subject"].values))
         checks = tuple(Check(**check) for check in run_record["checks"])
         provenance = Provenance(**run_record["provenance"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -170,6 +171,7 @@ def load(study: Study) -> Fit:
             ),
             unreadable=True,
         ) from None
+    _require_same_shape(study, samples, subjects)
     return Fit(
         study.model,
         study.data,
@@ -183,8 +185,27 @@ def load(study: Study) -> Fit:
     )
 
 
+def _require_same_shape(study: Study, samples: Posterior, subjects: tuple[str, ...]) -> None:
+    """Refuse results whose numbers have no place in the tables of this model and these data."""
+    model, data = study.model, study.data
+    names = {*model.population_names, *model.correlation_names, *model.spec.parameters}
+    if (
+        names - samples.draws.keys()
+        or subjects != data.ids
+        or samples.log_likelihood.shape[2] != data.observations
+    ):
+        raise PopkError(
+            Problem(
+                file=str(study.folder / "results"),
+                found="results of another model, or of other subjects or observations",
+                expected="results of the model and data that fit.toml names",
+                cure=f"run: popk fit {study.folder}",
+            )
+        )
+
+
 def stale(study: Study, result: Fit) -> list[str]:
-    """What has changed since the results were made: "data", "model", "sampler"."""
+    """What has changed since the results were made: "model", "data", "data as read", "sampler"."""
     now = hashes(study.model, study.data, study.spec.sampler)
     return [what for what, value in now.items() if result.provenance.hashes.get(what) != value]
 
@@ -205,45 +226,40 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no place in run.json")
 
 
-def _is_key(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+class _Key(NamedTuple):
+    """A random key as a plain array."""
+
+    data: np.ndarray
 
 
 def _save_state(path: Path, state: Any, key: str) -> None:
-    leaves = [
-        np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
-        for leaf in jax.tree.leaves(state)
-    ]
-    arrays: dict[str, Any] = {f"leaf{i}": leaf for i, leaf in enumerate(leaves)}
+    """The state as plain arrays in its own records; written whole, then put in place."""
     temporary = path.with_suffix(".tmp")
     with temporary.open("wb") as file:
-        np.savez(file, **arrays, key=np.array(key))
+        pickle.dump((key, jax.tree.map(_plain_leaf, state)), file)
     temporary.replace(path)
 
 
-def _load_state(path: Path, key: str, study: Study) -> Any:
+def _load_state(path: Path, key: str, precision: str) -> Any:
     """The saved state, or None where there is none for this model, data and settings."""
     try:
-        with np.load(path) as file:
-            if str(file["key"]) != key:
-                return None
-            leaves = [file[f"leaf{i}"] for i in range(len(file.files) - 1)]
-    except (OSError, ValueError, KeyError):
+        with path.open("rb") as file:
+            saved_key, state = pickle.load(file)
+    except (OSError, EOFError, ValueError, TypeError, AttributeError, pickle.UnpicklingError):
         return None
-    with jax.enable_x64(study.spec.sampler.precision == "float64"):
-        fresh, shape = jax.tree.flatten(
-            prepare(study.model, study.data, study.spec.sampler).start()
-        )
-        if len(fresh) != len(leaves):
-            return None
-        return jax.tree.unflatten(
-            shape, [_restored(saved, like) for saved, like in zip(leaves, fresh, strict=True)]
-        )
+    if saved_key != key:
+        return None
+    with jax.enable_x64(precision == "float64"):
+        return jax.tree.map(_live_leaf, state, is_leaf=lambda leaf: isinstance(leaf, _Key))
 
 
-def _restored(saved: np.ndarray, like: Any) -> Any:
-    if _is_key(like):
-        return jax.random.wrap_key_data(jnp.asarray(saved))
-    if isinstance(like, jax.Array):
-        return jnp.asarray(saved, like.dtype)
-    return saved.item() if isinstance(like, int) else saved
+def _plain_leaf(leaf: Any) -> Any:
+    if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return _Key(np.asarray(jax.random.key_data(leaf)))
+    return np.asarray(leaf) if isinstance(leaf, jax.Array) else leaf
+
+
+def _live_leaf(leaf: Any) -> Any:
+    if isinstance(leaf, _Key):
+        return jax.random.wrap_key_data(jnp.asarray(leaf.data))
+    return leaf

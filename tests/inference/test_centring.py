@@ -6,7 +6,7 @@ import numpy as np
 
 from popk.inference.centring import centring_weights, information
 from popk.population.events import arrange
-from popk.population.model import flatten, prior_centre
+from popk.population.model import flatten
 
 
 def compiled(function, model, events, values):
@@ -34,28 +34,6 @@ def test_weights_of_the_normal_normal_model(steady_state):
         np.testing.assert_allclose(found["CL"], counts / sigma**2, rtol=1e-12)
         weight = compiled(centring_weights, model, events, values)["CL"]
         np.testing.assert_allclose(weight, omega**2 / (omega**2 + sigma**2 / counts), rtol=1e-12)
-
-
-def test_weights_decorrelate_subject_and_population(steady_state):
-    """In the normal-normal case Cov(x, log TVCL | data) = 0 for x = w theta + (1-w) eta/omega."""
-    model = steady_state.problem.model
-    events, _ = arrange(model.spec, steady_state.problem.data)
-    omega, sigma = 0.3, 0.2
-    values = values_of(model, events, omega_CL=omega, sigma=sigma)
-    weights = compiled(centring_weights, model, events, values)
-    start = jax.jit(lambda e, w: prior_centre(model, e, w))(events, weights)
-    # Curvature of the sampler's own density in (log TVCL, x_CL), with omega and sigma held
-    flat = flatten(model, events, weights)
-    names = [name for name, value in sorted(start.items()) for _ in range(np.size(value))]
-    vector = flat.start
-    logs = {"omega_CL": np.log(omega), "sigma": np.log(sigma)}
-    vector = jnp.asarray([logs.get(n, v) for n, v in zip(names, vector, strict=True)])
-    hessian = np.asarray(jax.jit(jax.hessian(flat.log_density))(vector, events))
-    tv, x = names.index("TVCL"), [i for i, name in enumerate(names) if name == "x_CL"]
-    scale = np.sqrt(np.abs(np.diag(hessian)))
-    np.testing.assert_allclose((hessian / np.outer(scale, scale))[tv, x], 0.0, atol=1e-10)
-    plain = np.asarray(jax.jit(jax.hessian(flatten(model, events).log_density))(vector, events))
-    assert np.all(np.abs((plain / np.sqrt(np.outer(*[np.abs(np.diag(plain))] * 2)))[tv, x]) > 0.1)
 
 
 def test_information_of_a_proportional_error_is_that_of_the_slopes(course):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from arviz_stats.base import array_stats
+from arviz_stats.base import array_stats  # pyright: ignore[reportPrivateImportUsage]
 from scipy.stats import halfnorm
 
 # [sampler] of each method
@@ -98,8 +98,8 @@ def test_posterior_means_and_sds_are_the_exact_ones(
     )
     sampled = np.concatenate([flat, np.log(draws["CL"])], axis=2)
     axes = {"chain_axis": 0, "draw_axis": 1}
-    error_of_mean = array_stats.mcse(sampled, method="mean", **axes)
-    error_of_sd = array_stats.mcse(sampled, method="sd", **axes)
+    error_of_mean = np.asarray(array_stats.mcse(sampled, method="mean", **axes), float)
+    error_of_sd = np.asarray(array_stats.mcse(sampled, method="sd", **axes), float)
     # The comparison is worth something only where the Monte Carlo error is small
     assert np.all(error_of_mean < 0.05 * truth.sd)
     assert np.all(error_of_sd < 0.1 * truth.sd)

@@ -1,5 +1,4 @@
 from collections.abc import Callable
-from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
@@ -59,12 +58,12 @@ def spec() -> Callable[..., ModelSpec]:
     return make
 
 
-@pytest.fixture
-def read(tmp_path: Path) -> Callable[..., Dataset]:
+@pytest.fixture(scope="session")
+def read(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Dataset]:
     """Write a text to data.csv and read it; keywords are those of `DataSpec`."""
 
     def read_text(content: str = SMALL, **spec: Any) -> Dataset:
-        path = tmp_path / "data.csv"
+        path = tmp_path_factory.mktemp("data") / "data.csv"
         path.write_text(dedent(content).lstrip("\n"))
         columns = {"WT": {"covariate": True, "unit": "kg"}}
         columns |= {"AGE": {"covariate": True, "unit": "month"}}
@@ -76,7 +75,7 @@ def read(tmp_path: Path) -> Callable[..., Dataset]:
     return read_text
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def prepared(spec, read) -> Callable[..., tuple[Model, Events]]:
     """A model as in `spec` and the events of the small data set."""
 

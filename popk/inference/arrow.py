@@ -1,0 +1,160 @@
+"""The metric of a hierarchical posterior: an arrow, whose work grows with the subjects alone.
+
+Given the population, subjects are independent. A normal approximation of the posterior therefore
+has a precision matrix with a dense population block, one small block for each subject, and the
+rows between them. Its factor T, with T T' the covariance, has the same shape:
+
+    population = P u_0,     subject i = C_i u_0 + S_i u_i,     u standard normal.
+
+It is estimated either from the curvature at a mode or from pooled draws of all chains, by
+regressing each subject's numbers on the population's.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+SHRINKAGE = 5.0
+"""Draws that the prior guess of a covariance counts as (as in Stan's windowed adaptation)."""
+
+
+class Arrow(NamedTuple):
+    """The factor T; leading axes, if any, are trials.
+
+    Attributes
+    ----------
+    population
+        [..., p, p] lower triangular.
+    cross
+        [..., subject, k, p].
+    subject
+        [..., subject, k, k] lower triangular.
+    """
+
+    population: Float[Array | np.ndarray, "*trial p p"]
+    cross: Float[Array | np.ndarray, "*trial subject k p"]
+    subject: Float[Array | np.ndarray, "*trial subject k k"]
+
+
+def forward(arrow: Arrow, u: Float[Array, "chain d"]) -> Float[Array, "chain d"]:
+    """T u for each chain, of one trial."""
+    u_0, u_i = _split(arrow, u)
+    subjects, k, p = arrow.cross.shape
+    own = sum(
+        (u_i[..., j, None] * arrow.subject[..., j] for j in range(k)),
+        jnp.zeros((*u.shape[:1], subjects, k), u.dtype),
+    )
+    shared = (u_0 @ arrow.cross.reshape(subjects * k, p).T).reshape(own.shape)
+    return jnp.concatenate([u_0 @ arrow.population.T, (own + shared).reshape(len(u), -1)], axis=1)
+
+
+def adjoint(arrow: Arrow, g: Float[Array, "chain d"]) -> Float[Array, "chain d"]:
+    """T' g for each chain, of one trial."""
+    g_0, g_i = _split(arrow, g)
+    subjects, k, p = arrow.cross.shape
+    own = sum(
+        (g_i[..., j, None] * arrow.subject[..., j, :] for j in range(k)),
+        jnp.zeros((*g.shape[:1], subjects, k), g.dtype),
+    )
+    shared = g_i.reshape(len(g), -1) @ arrow.cross.reshape(subjects * k, p)
+    return jnp.concatenate([g_0 @ arrow.population + shared, own.reshape(len(g), -1)], axis=1)
+
+
+def _split(arrow: Arrow, vector: Array) -> tuple[Array, Array]:
+    subjects, k, p = arrow.cross.shape
+    return vector[:, :p], vector[:, p:].reshape(-1, subjects, k)
+
+
+class Precision(NamedTuple):
+    """Blocks of a precision matrix of arrow shape; leading axes are trials."""
+
+    population: Float[np.ndarray, "*trial p p"]
+    cross: Float[np.ndarray, "*trial subject k p"]
+    subject: Float[np.ndarray, "*trial subject k k"]
+
+
+class Eliminated(NamedTuple):
+    """A precision with the subjects eliminated.
+
+    Attributes
+    ----------
+    covariance
+        [..., subject, k, k] of a subject given the population.
+    response
+        [..., subject, k, p] by how much a subject's mode moves with the population.
+    schur
+        [..., p, p] precision of the population with the subjects integrated out.
+    """
+
+    covariance: np.ndarray
+    response: np.ndarray
+    schur: np.ndarray
+
+
+def eliminate(precision: Precision, floor: float = 1e-6) -> Eliminated:
+    """Integrate the subjects out; blocks that are not positive are lifted to `floor`."""
+    covariance = _inverse(positive(precision.subject, floor))
+    response = -covariance @ precision.cross
+    schur = precision.population + np.einsum(
+        "...nkp,...nkq->...pq", precision.cross, response, optimize=True
+    )
+    return Eliminated(covariance, response, positive(schur, floor))
+
+
+def arrow_from_precision(precision: Precision) -> Arrow:
+    """The arrow of a normal with this precision."""
+    parts = eliminate(precision)
+    population = np.linalg.cholesky(_inverse(parts.schur))
+    return Arrow(
+        population,
+        np.einsum("...nkp,...pq->...nkq", parts.response, population, optimize=True),
+        np.linalg.cholesky(parts.covariance),
+    )
+
+
+def arrow_from_draws(
+    draws: Float[np.ndarray, "trial draw d"], population: int, individual: int
+) -> Arrow:
+    """The arrow of the covariance of pooled draws, slightly shrunk towards a diagonal."""
+    trials, count, d = draws.shape
+    centred = draws - draws.mean(axis=1, keepdims=True)
+    shared = centred[..., :population]
+    keep, lift = count / (count + SHRINKAGE), SHRINKAGE / (count + SHRINKAGE)
+    covariance = keep * np.swapaxes(shared, 1, 2) @ shared / (count - 1)
+    factor = np.linalg.cholesky(covariance + lift * 1e-3 * _diagonal(covariance))
+    standard = np.swapaxes(np.linalg.solve(factor, np.swapaxes(shared, 1, 2)), 1, 2)
+    # Least squares of each subject's numbers on the whitened population's
+    gram = np.swapaxes(standard, 1, 2) @ standard + 1e-9 * count * np.eye(population)
+    moments = np.swapaxes(standard, 1, 2) @ centred[..., population:]
+    coefficients = np.linalg.solve(gram, moments)
+    rest = centred[..., population:] - standard @ coefficients
+    subjects = (d - population) // max(individual, 1)
+    each = rest.reshape(trials, count, subjects, individual)
+    own = keep * np.einsum("bmnk,bmnl->bnkl", each, each, optimize=True) / (count - 1)
+    return Arrow(
+        factor,
+        np.swapaxes(coefficients, 1, 2).reshape(trials, subjects, individual, population),
+        np.linalg.cholesky(own + lift * 1e-3 * _diagonal(own) + 1e-12 * np.eye(individual)),
+    )
+
+
+def positive(matrix: np.ndarray, floor: float) -> np.ndarray:
+    """The nearest symmetric matrix with eigenvalues of at least `floor` of the largest."""
+    if matrix.shape[-1] == 0:
+        return matrix
+    values, vectors = np.linalg.eigh(0.5 * (matrix + np.swapaxes(matrix, -1, -2)))
+    largest = np.maximum(np.abs(values).max(axis=-1, keepdims=True), 1e-12)
+    # A negative curvature says how long the scale is there, not how certain the value
+    lifted = np.maximum(np.abs(values), floor * largest)
+    return (vectors * lifted[..., None, :]) @ np.swapaxes(vectors, -1, -2)
+
+
+def _inverse(matrix: np.ndarray) -> np.ndarray:
+    return np.linalg.inv(matrix) if matrix.shape[-1] else matrix
+
+
+def _diagonal(matrix: np.ndarray) -> np.ndarray:
+    size = matrix.shape[-1]
+    return np.einsum("...ii->...i", matrix)[..., None] * np.eye(size)

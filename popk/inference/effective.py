@@ -1,0 +1,114 @@
+"""Rank-normalised R-hat and effective sample sizes of many quantities at once.
+
+The definitions of Vehtari et al., Bayesian Analysis 2021;16:667-718, as ArviZ has them, which the
+tests compare with; there each quantity is ranked and transformed by itself, here all together:
+a sampler that needs a tenth of a second cannot wait a second for its gate.
+"""
+
+import math
+
+import numpy as np
+import scipy.fft
+from jaxtyping import Float
+from scipy.special import ndtri
+from scipy.stats import rankdata
+
+Draws = Float[np.ndarray, "chain draw quantity"]
+PerQuantity = Float[np.ndarray, " quantity"]
+
+
+def rhat(draws: Draws) -> PerQuantity:
+    """Rank-normalised split R-hat: the larger of that of the draws and of the folded draws.
+
+    NaN where a quantity has a draw that is not finite.
+    """
+    halves = split(draws)
+    folded = np.abs(halves - np.median(halves, axis=(0, 1)))
+    largest = np.maximum(_rhat(rank_normalised(halves)), _rhat(rank_normalised(folded)))
+    return np.where(np.isfinite(draws).all(axis=(0, 1)), largest, np.nan)
+
+
+def ess_bulk(draws: Draws) -> PerQuantity:
+    """Effective sample size for the bulk, of rank-normalised split chains."""
+    values = ess(rank_normalised(split(draws)))
+    return np.where(np.isfinite(draws).all(axis=(0, 1)), values, np.nan)
+
+
+def ess_tail(draws: Draws, low: float = 0.05, high: float = 0.95) -> PerQuantity:
+    """Effective sample size for the tails: the smaller of those of two quantiles."""
+    sizes = []
+    for probability in (low, high):
+        quantile = np.quantile(draws, probability, axis=(0, 1))
+        sizes.append(ess(split((draws <= quantile).astype(float))))
+    return np.where(np.isfinite(draws).all(axis=(0, 1)), np.minimum(*sizes), np.nan)
+
+
+def split(draws: Draws) -> Draws:
+    """Each chain as two, first and last half; an odd draw in the middle is left out."""
+    half = draws.shape[1] // 2
+    return np.concatenate([draws[:, :half], draws[:, draws.shape[1] - half :]])
+
+
+def rank_normalised(draws: Draws) -> Draws:
+    """Ranks over all chains as normal scores (Blom's offset)."""
+    chains, count, quantities = draws.shape
+    flat = np.ascontiguousarray(draws.reshape(-1, quantities).T)
+    total = chains * count
+    order = np.argsort(flat, axis=1)
+    ordered = np.take_along_axis(flat, order, axis=1)
+    scores = ndtri((np.arange(1, total + 1) - 0.375) / (total + 0.25))
+    out = np.empty_like(flat)
+    np.put_along_axis(out, order, np.broadcast_to(scores, flat.shape), axis=1)
+    for tied in np.flatnonzero((np.diff(ordered, axis=1) == 0).any(axis=1)):
+        out[tied] = ndtri((rankdata(flat[tied]) - 0.375) / (total + 0.25))
+    return out.T.reshape(chains, count, quantities)
+
+
+def _rhat(draws: Draws) -> PerQuantity:
+    count = draws.shape[1]
+    within = draws.var(axis=1, ddof=1).mean(axis=0)
+    between = count * draws.mean(axis=1).var(axis=0, ddof=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.sqrt((between / within + count - 1.0) / count)
+
+
+def ess(draws: Draws) -> PerQuantity:
+    """Effective sample size by Geyer's initial monotone sequence over all chains."""
+    chains, count = draws.shape[:2]
+    flat = np.ascontiguousarray(np.moveaxis(draws, 2, 0))
+    means = flat.mean(axis=2)
+    size = scipy.fft.next_fast_len(2 * count, real=True)
+    spectrum = np.fft.rfft(flat - means[..., None], size, axis=2)
+    power = (spectrum.real**2 + spectrum.imag**2).mean(axis=1)
+    covariance = np.fft.irfft(power, size, axis=1)[:, :count] / count
+    mean_variance = covariance[:, 0] * count / (count - 1.0)
+    total = mean_variance * (count - 1.0) / count
+    if chains > 1:
+        total = total + means.var(axis=1, ddof=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        correlation = 1.0 - (mean_variance[:, None] - covariance) / total[:, None]
+    sizes = np.array([_size(c, chains * count) for c in correlation])
+    # A constant is known exactly
+    constant = (flat.max(axis=(1, 2)) - flat.min(axis=(1, 2))) < np.finfo(float).resolution
+    return np.where(constant, float(chains * count), sizes)
+
+
+def _size(correlation: Float[np.ndarray, " lag"], total: int) -> float:
+    """From autocorrelations to an effective size; antithetic chains have more than `total`."""
+    count = len(correlation)
+    rho = [1.0, float(correlation[1])]
+    even, odd = rho
+    lag = 1
+    while lag < count - 3 and even + odd > 0.0:
+        even, odd = float(correlation[lag + 1]), float(correlation[lag + 2])
+        if even + odd >= 0.0:
+            rho += [even, odd]
+        lag += 2
+    last = lag - 2
+    # One more value where it helps, as an even lag's correlation cannot be negative
+    rho = rho[: last + 1] + ([even] if even > 0.0 else [0.0])
+    for t in range(1, last - 1, 2):
+        if rho[t + 1] + rho[t + 2] > rho[t - 1] + rho[t]:
+            rho[t + 1] = rho[t + 2] = 0.5 * (rho[t - 1] + rho[t])
+    time = -1.0 + 2.0 * sum(rho[: last + 1]) + rho[last + 1]
+    return total / max(time, 1.0 / math.log10(total)) if math.isfinite(time) else math.nan
