@@ -10,6 +10,7 @@ from popk.spec.fit import DataSpec, Dose, Sampler
 from popk.spec.model import read_model
 from popk.spec.record import validate
 from popk.study import folder
+from popk.study.compiled import keep_compiled
 from popk.study.fit import Fit
 from popk.study.fit import fit as run_fit
 
@@ -74,6 +75,7 @@ def fit(
         Immutable; `Fit.posterior` is an ArviZ InferenceData, `Fit.converged` and `Fit.checks`
         say whether it may be believed.
     """
+    keep_compiled()
     return run_fit(
         model,
         data,

@@ -77,11 +77,14 @@ def fit(folder: Folder, as_json: Json = False) -> None:
     from rich.console import Console
 
     from popk.report.progress import shown
+    from popk.study.compiled import keep_compiled
     from popk.study.folder import open_study, run
 
+    keep_compiled()
     study = open_study(folder)
     console = Console(stderr=as_json)
-    console.print(f"{study.spec.name or study.folder}: model {study.model.spec.name}")
+    title = f"{study.spec.name or study.folder}: model {study.model.spec.name}"
+    console.print(title, markup=False, soft_wrap=True)
     with shown(console) as watch:
         result = run(study, _files, watch)
     _report(result, study, as_json)
@@ -203,7 +206,8 @@ def _print(*parts: "RenderableType | dict[str, Any]") -> None:
     # Without a terminal the width is the reader's business: tables are not folded at 80
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
     for part in parts:
-        console.print(part, markup=False)
+        # The tables' own markup holds; a plain string has none
+        console.print(part, markup=not isinstance(part, str))
 
 
 def _problem_dict(problem: Any) -> dict[str, Any]:

@@ -81,12 +81,8 @@ def diagnostics(draws: Mapping[str, Float[np.ndarray, "chain draw *shape"]]) -> 
     table = np.concatenate(columns, axis=2).astype(float)
     # Ranks would take an infinite draw for a large one
     table[np.isinf(table)] = np.nan
-    return Diagnostics(
-        tuple(names),
-        effective.rhat(table),
-        effective.ess_bulk(table),
-        effective.ess_tail(table),
-    )
+    rhat, bulk = effective.rhat_and_ess_bulk(table)
+    return Diagnostics(tuple(names), rhat, bulk, effective.ess_tail(table))
 
 
 def gate(

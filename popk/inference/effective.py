@@ -17,21 +17,18 @@ Draws = Float[np.ndarray, "chain draw quantity"]
 PerQuantity = Float[np.ndarray, " quantity"]
 
 
-def rhat(draws: Draws) -> PerQuantity:
-    """Rank-normalised split R-hat: the larger of that of the draws and of the folded draws.
+def rhat_and_ess_bulk(draws: Draws) -> tuple[PerQuantity, PerQuantity]:
+    """Rank-normalised split R-hat, and the effective sample size for the bulk.
 
-    NaN where a quantity has a draw that is not finite.
+    R-hat is the larger of that of the draws and of the draws folded at the median; the sample
+    size is that of rank-normalised split chains. NaN where a draw is not finite.
     """
     halves = split(draws)
     folded = np.abs(halves - np.median(halves, axis=(0, 1)))
-    largest = np.maximum(_rhat(rank_normalised(halves)), _rhat(rank_normalised(folded)))
-    return np.where(np.isfinite(draws).all(axis=(0, 1)), largest, np.nan)
-
-
-def ess_bulk(draws: Draws) -> PerQuantity:
-    """Effective sample size for the bulk, of rank-normalised split chains."""
-    values = ess(rank_normalised(split(draws)))
-    return np.where(np.isfinite(draws).all(axis=(0, 1)), values, np.nan)
+    scores = rank_normalised(halves)
+    largest = np.maximum(_rhat(scores), _rhat(rank_normalised(folded)))
+    finite = np.isfinite(draws).all(axis=(0, 1))
+    return np.where(finite, largest, np.nan), np.where(finite, ess(scores), np.nan)
 
 
 def ess_tail(draws: Draws, low: float = 0.05, high: float = 0.95) -> PerQuantity:

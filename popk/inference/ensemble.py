@@ -6,7 +6,6 @@ Carlo (Neal 2011) with trajectories of a quarter turn of the whitened posterior,
 stops when the convergence gate holds, checked on a fixed schedule.
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -27,11 +26,11 @@ from popk.inference.adaptation import (
 )
 from popk.inference.arrow import Arrow, arrow_from_draws
 from popk.inference.convergence import constants, diagnostics, gate
-from popk.inference.cores import cores
 from popk.inference.draws import Collect, collector
 from popk.inference.lockstep import Chains, Program, Trace, program
 from popk.inference.mode import find_mode, subject_modes
 from popk.inference.posterior import Posterior, Progress
+from popk.inference.threads import cores, double_precision, side_by_side
 from popk.population.events import Events
 from popk.population.model import FlatDensity, Model, flatten
 from popk.spec.fit import Sampler as Settings
@@ -148,7 +147,7 @@ class Ensemble:
     def _begin(self, state: State) -> State:
         """Mode, centring, metric and dispersed starting points."""
         flat, p, k = self._flat, self._flat.population, self._flat.individual
-        difference = 1e-4 if jnp.zeros(0).dtype == jnp.float64 else 1e-2
+        difference = 1e-4 if double_precision() else 1e-2
         first = np.asarray(flat.start, dtype=float)[None]
         none = state.centring
         mode = find_mode(lambda x: self._gradients(x, none), first, p, k, difference)
@@ -248,9 +247,13 @@ class Ensemble:
     def _failed(self, state: State) -> str:
         """The checks of the gate that fail, in words."""
         posterior = self.posterior(state)
-        found = diagnostics(posterior.draws)
         ignore = constants(self.model, self.events.subjects)
-        checks = gate(posterior, found, self.settings.ess, ignore)
+        # The few population quantities are the last to pass: they are looked at first
+        few = {name: posterior.draws[name] for name in self.model.population_names}
+        for draws in (few, posterior.draws):
+            checks = gate(posterior, diagnostics(draws), self.settings.ess, ignore)
+            if not all(check.passed for check in checks):
+                break
         return "; ".join(
             f"{check.name} {check.value:.4g} at {check.worst} (must be {check.threshold})"
             for check in checks
@@ -318,15 +321,8 @@ class Ensemble:
             )
             for i in range(self._groups)
         ]
-        x64 = jax.config.read("jax_enable_x64")
         run = self._compiled(shares[0])
-
-        def one(share: Any) -> Any:
-            with jax.enable_x64(x64):  # the setting is the thread's own
-                return jax.tree.map(np.asarray, run(*share))
-
-        with ThreadPoolExecutor(self._groups) as pool:
-            results = list(pool.map(one, shares))
+        results = side_by_side(lambda share: run(*share), shares)
         ends, traces = zip(*results, strict=True)
         whole = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *ends)
         trace = jax.tree.map(lambda *parts: np.concatenate(parts, axis=2)[:count], *traces)

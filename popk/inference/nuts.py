@@ -1,7 +1,6 @@
 """NumPyro's No-U-Turn sampler: the reference. One thread a chain, all chains side by side."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -13,9 +12,9 @@ from numpyro.infer.hmc import hmc
 from numpyro.infer.util import potential_energy
 
 from popk.inference.centring import centring_weights
-from popk.inference.cores import cores
 from popk.inference.draws import collector
 from popk.inference.posterior import Posterior, Progress
+from popk.inference.threads import side_by_side
 from popk.population.events import Events
 from popk.population.model import FlatDensity, Model, flatten
 from popk.spec.fit import Sampler as Settings
@@ -84,14 +83,7 @@ class Nuts:
         boundary = self._warmup if state.done < self._warmup else self._total
         count = min(CHUNK, boundary - state.done)
         run = self._chunk(count, state.kernels[0])
-        x64 = jax.config.read("jax_enable_x64")
-
-        def one(kernel: Any) -> tuple[Any, Any]:
-            with jax.enable_x64(x64):  # the setting is the thread's own
-                return jax.block_until_ready(run(kernel, self.events))
-
-        with ThreadPoolExecutor(cores()) as pool:
-            results = list(pool.map(one, state.kernels))
+        results = side_by_side(lambda kernel: run(kernel, self.events), state.kernels)
         kernels = tuple(kernel for kernel, _ in results)
         done = state.done + count
         if done <= self._warmup:

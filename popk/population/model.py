@@ -316,11 +316,12 @@ def prior_centre(model: Model, events: Events, centring: Values | None = None) -
         if site["name"] in priors:
             middle = jnp.asarray(median(priors[site["name"]]))
             if isinstance(prior, dist.TwoSidedTruncatedDistribution):
-                margin = 0.01 * (prior.high - prior.low)
-                middle = jnp.clip(middle, prior.low + margin, prior.high - margin)
+                low, high = jnp.asarray(prior.low), jnp.asarray(prior.high)
+                margin = 0.01 * (high - low)
+                middle = jnp.clip(middle, low + margin, high - margin)
             return middle
         # A Student-t with one degree of freedom or less has a centre but no mean
-        return prior.loc if isinstance(prior, dist.StudentT) else prior.mean
+        return jnp.asarray(prior.loc if isinstance(prior, dist.StudentT) else prior.mean)
 
     def correlated(site: dict[str, Any]) -> Array | None:
         if site["name"] == "correlation_cholesky" and site["type"] == "sample":

@@ -47,20 +47,24 @@ def shown(console: Console) -> Iterator[Show]:
 
             yield update
     else:
-        begun = time.monotonic()
-        last = begun
+        begun: tuple[float, int] | None = None
+        last = time.monotonic()
 
         def write(reached: "Reached", /) -> None:
-            nonlocal last
+            nonlocal begun, last
             now = time.monotonic()
+            # What went before the first draws was mostly compilation
+            start, before = begun = begun or (now, reached.done)
             if now - last > SECONDS_BETWEEN_LINES or reached.done == reached.total:
                 last = now
-                left = (now - begun) / reached.done * (reached.total - reached.done)
+                done = reached.done - before
+                left = (now - start) / done * (reached.total - reached.done) if done else None
+                time_left = "" if left is None else f", at most {left:.0f} s left"
                 console.print(
                     f"{reached.phase}: {reached.done}/{reached.total} draws "
-                    f"x {reached.chains} chains, {reached.divergences} divergences, "
-                    f"{left:.0f} s left",
+                    f"x {reached.chains} chains, {reached.divergences} divergences" + time_left,
                     highlight=False,
+                    soft_wrap=True,
                 )
 
         yield write

@@ -70,14 +70,19 @@ class Parameter(Record):
     """One structural parameter: unit, scale, typical value and variability."""
 
     unit: str
-    scale: Scale | tuple[Scale, ...] = ()
+    scale: tuple[Scale, ...] = ()
     typical: Prior
     variability: Variability | None = None
 
     @property
     def scales(self) -> tuple[Scale, ...]:
-        """All scales, as a tuple."""
-        return (self.scale,) if isinstance(self.scale, Scale) else self.scale
+        """All scales."""
+        return self.scale
+
+    @field_validator("scale", mode="before")
+    @classmethod
+    def _one_or_several(cls, scale: object) -> object:
+        return (scale,) if isinstance(scale, dict | Scale) else scale
 
     @field_validator("unit")
     @classmethod

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from numpyro.infer import Predictive, log_likelihood
+from numpyro.infer import Predictive
 
 from popk.data.dataset import Dataset
 from popk.data.nonmem.read import read_data
@@ -32,8 +32,31 @@ def read(tmp_path: Path) -> Callable[..., Dataset]:
     return of
 
 
+@pytest.fixture(scope="session")
+def prior_draws() -> Callable[[Model, Dataset], dict[str, np.ndarray]]:
+    """[chain, draw, ...] draws from the prior by NumPyro, kept for the session."""
+    kept: dict[str, dict[str, np.ndarray]] = {}
+
+    def of(model: Model, data: Dataset) -> dict[str, np.ndarray]:
+        covariates = [(name, data.covariates[name].tolist()) for name in sorted(data.covariates)]
+        key = model.spec.model_dump_json() + repr((data.sha256, covariates))
+        if key not in kept:
+            events, _ = arrange(model.spec, data)
+            with jax.enable_x64(True):
+                predict = Predictive(model, num_samples=CHAINS * DRAWS, parallel=True)
+                sites = predict(jax.random.key(1), events)
+            kept[key] = {
+                name: np.asarray(value).reshape(CHAINS, DRAWS, *value.shape[1:])
+                for name, value in sites.items()
+                if not name.startswith("x_") and name not in ("DV", "correlation_cholesky")
+            }
+        return kept[key]
+
+    return of
+
+
 @pytest.fixture
-def drawn() -> Callable[..., Fit]:
+def drawn(prior_draws: Callable[[Model, Dataset], dict[str, np.ndarray]]) -> Callable[..., Fit]:
     """A `Fit` with draws from the prior: no sampler has run; `draws` replaces some by name."""
 
     def of(
@@ -43,20 +66,11 @@ def drawn() -> Callable[..., Fit]:
         draws: Mapping[str, np.ndarray] | None = None,
     ) -> Fit:
         model = Model(ModelSpec.model_validate(spec))
-        events, _ = arrange(model.spec, data)
-        with jax.enable_x64(True):
-            sites = Predictive(model, num_samples=CHAINS * DRAWS)(jax.random.key(1), events)
-            density = log_likelihood(model, sites, events)["DV"]
-        values = {
-            name: np.asarray(value).reshape(CHAINS, DRAWS, *value.shape[1:])
-            for name, value in sites.items()
-            if not name.startswith("x_") and name not in ("DV", "correlation_cholesky")
-        }
         shape = (CHAINS, DRAWS)
-        observed = np.asarray(density)[:, np.asarray(events.observed)].reshape(*shape, -1)
         energy = np.random.default_rng(1).standard_normal(shape)
         stats = {"diverging": np.zeros(shape, bool), "energy": energy}
-        samples = Posterior({**values, **(draws or {})}, stats, observed, {"name": "none"})
+        values = {**prior_draws(model, data), **(draws or {})}
+        samples = Posterior(values, stats, np.zeros((*shape, data.observations)), {"name": "none"})
         found = diagnostics(samples.draws)
         provenance = Provenance({}, {}, "none", "float64", 0, "", {}, {})
         nominal = None if dose is None else Dose(nominal=dose)

@@ -1,6 +1,7 @@
 """The population table against its formulas."""
 
 import math
+from dataclasses import replace
 
 import arviz
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 from scipy import stats
 
 from popk.analysis.summary import parameters
+from popk.population.model import Model
+from popk.spec.model import SimpleResidual
 
 HALF_NORMAL = {"prior": "halfnormal", "scale": 0.5}
 
@@ -105,7 +108,9 @@ PRIORS = {
 @pytest.mark.parametrize("prior", PRIORS)
 def test_contraction_is_one_minus_the_ratio_of_variances(fit_of, prior):
     spec, prior_variance = PRIORS[prior]
-    fit = fit_of(residual={"error": "lognormal", "sd": spec})
+    residual = SimpleResidual.model_validate({"error": "lognormal", "sd": spec})
+    fit = fit_of()
+    fit = replace(fit, model=Model(fit.model.spec.model_copy(update={"residual": residual})))
     values = fit.samples.draws["sigma"]
     posterior = np.var(np.log(values) if prior == "lognormal" else values)
     row = parameters(fit).loc["sigma"]

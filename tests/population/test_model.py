@@ -59,6 +59,7 @@ KINDS = {
         "residual": {"error": "proportional", "sd": {"prior": "fixed", "value": 0.2}},
     },
 }  # fmt: skip
+IN_FLOAT32 = ("lognormal", "correlated t", "one eta, additive error")
 kinds = pytest.mark.parametrize("kind", KINDS)
 KEY = jax.random.key(3)
 
@@ -99,6 +100,8 @@ def test_flat_density_and_its_gradient(kind, built):
         move = step * jnp.eye(point.size)[i]
         difference = (both(point + move, events)[0] - both(point - move, events)[0]) / (2 * step)
         np.testing.assert_allclose(gradient[i], difference, rtol=1e-5, atol=1e-5)
+    if kind not in IN_FLOAT32:
+        return
     with jax.enable_x64(False):
         single = jnp.asarray(np.asarray(point), jnp.float32)
         value32, gradient32 = jax.jit(jax.value_and_grad(flat.log_density))(single, events)

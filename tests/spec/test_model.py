@@ -92,10 +92,9 @@ def test_every_relation_reads(model, relation, name):
 @pytest.mark.parametrize(
     ("edit", "key", "said"),
     [
-        (("[units]", "[unit]"), "unit", "the unknown key 'unit'"),
         (('name = "one compartment"\n', ""), "name", "add name = ..."),
         (('"one_compartment"', '"one_compartmnt"'), "structure", "did you mean 'one_compartment'?"),
-        (('time = "h"', 'time = "hh"'), "units.time", "unknown unit 'hh'"),
+        (('time = "h"', 'time = "hx"'), "units.time", "unknown unit 'hx'"),
         (('time = "h"', 'time = "kg"'), "units", "'kg' cannot be converted to 'h'"),
         (('amount = "ug"', 'amount = "ug/L"'), "units", "cannot be converted to 'mg'"),
         (('"pg/mL"', '"pg"'), "units", "cannot be converted to 'mg/L'"),
@@ -104,7 +103,6 @@ def test_every_relation_reads(model, relation, name):
         (('unit = "L/h"', 'unit = "L//h"'), "parameters.CL.unit", "a single '/' divides"),
         (("[parameters.V]", "[parameters.Q]"), None, "CL, V; the file names CL, Q"),
         (("median = 1.0", "median = -1.0"), "parameters.CL.typical.median", "greater than 0"),
-        (("median = 1.0", "mean = 1.0"), "parameters.CL.typical", ""),
         (('"lognormal", median = 1.0', '"lognorm", median = 1.0'), "parameters.CL.typical.prior",
          "did you mean 'lognormal'?"),
         ((TYPICAL_V, 'typical = {prior = "normal", loc = 1.0, scale = 1.0}'), "parameters.V",
@@ -117,7 +115,8 @@ def test_every_relation_reads(model, relation, name):
          "parameters.V.typical", "low 2.0 is not below high 1.0"),
         ((TYPICAL_V, "typical = {median = 1.0, sigma = 1.0}"), "parameters.V.typical",
          "add prior = ..."),
-        (("exponent = 1.0", "exponant = 1.0"), "parameters.CL.scale", "exponant"),
+        (("exponent = 1.0", "exponant = 1.0"), "parameters.CL.scale.exponant",
+         "did you mean 'exponent'?"),
         ((SD, SD.replace('"lognormal"', '"lognromal"')), "parameters.CL.variability.distribution",
          "did you mean 'lognormal'?"),
         ((SD, SD.replace('"lognormal"', '"student_t"')), "parameters.CL.variability",
@@ -186,6 +185,23 @@ def test_all_faults_are_told_at_once(model):
         model(("median = 1.0", "median = 0"), ('"below"', '"over"'), ('"pg/mL"', '"pg/mLL"'))
     assert len(caught.value.problems) == 3
     assert not caught.value.unreadable
+
+
+@pytest.mark.parametrize(
+    ("edit", "missing", "unknown"),
+    [
+        (("[units]", "[unit]"), "units", "unit"),
+        (("median = 1.0", "mediam = 1.0"), "parameters.CL.typical.median",
+         "parameters.CL.typical.mediam"),
+    ],
+)  # fmt: skip
+def test_a_misspelt_key_is_missing_and_unknown(model, edit, missing, unknown):
+    with pytest.raises(PopkError) as caught:
+        model(edit)
+    first, other = caught.value.problems
+    assert (first.key, other.key) == (missing, unknown)
+    assert f"add {missing.split('.')[-1]} = ..." in str(first)
+    assert f"did you mean {missing.split('.')[-1]!r}?" in str(other)
 
 
 def test_files_that_cannot_be_read(tmp_path):

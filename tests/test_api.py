@@ -1,0 +1,143 @@
+"""The calls of a notebook."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import arviz
+import numpy as np
+import pandas as pd
+import pytest
+
+import popk
+
+MODELS = Path(__file__).parents[1] / "models"
+DATA = """ID,TIME,AMT,RATE,DV,EVID,MDV,WT,APGR
+1,0,25,0,.,1,1,1.4,7
+1,2,0,0,17.3,0,0,1.4,7
+1,112.5,0,0,31,0,0,1.4,7
+2,0,15,0,.,1,1,1.5,9
+2,2,0,0,9.7,0,0,1.5,9
+2,63.5,0,0,6.1,0,0,1.5,9
+3,0,30,0,.,1,1,1.5,4
+3,1.5,0,0,18,0,0,1.5,4
+"""
+COLUMNS = {
+    "TIME": {"unit": "h"},
+    "AMT": {"unit": "mg"},
+    "DV": {"unit": "mg/L"},
+    "WT": {"covariate": True, "unit": "kg"},
+    "APGR": {"covariate": True},
+}
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    file = tmp_path_factory.mktemp("api") / "data.csv"
+    file.write_text(DATA, encoding="utf-8")
+    return file
+
+
+@pytest.fixture(scope="module")
+def fit(path):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POPK_CACHE", "off")
+        return popk.fit(
+            popk.load_model(MODELS / "bolus_1cpt_wt.toml"),
+            popk.read_data(path, columns=COLUMNS),
+            method="nuts",
+            draws=50,
+            warmup=50,
+            chains=2,
+            seed=7,
+        )
+
+
+def test_three_calls_give_a_fit(fit):
+    assert isinstance(fit, popk.Fit)
+    assert isinstance(fit.posterior, arviz.InferenceData)
+    posterior: Any = fit.posterior.to_dict()["posterior"]
+    assert posterior["TVCL"].shape == (2, 50)
+    assert fit.provenance.seed == 7
+    assert fit.provenance.method["name"] == "nuts"
+    assert not fit.converged
+    assert not fit.synthetic
+
+
+def test_tables_are_data_frames(fit):
+    table = popk.parameters(fit)
+    assert isinstance(table, pd.DataFrame)
+    assert list(table.index) == ["TVCL", "TVV", "V_APGR_below", "omega_CL", "omega_V", "sigma"]
+    assert table.loc["TVCL", "unit"] == "L/h/kg"
+    individuals = popk.individuals(fit)
+    assert list(individuals.index) == ["1", "2", "3"]
+    assert np.all(individuals["CL_q5"] < individuals["CL_q95"])
+    assert popk.paper_line(fit) is None  # boluses
+
+
+def test_fit_does_not_change_the_precision_of_jax(fit):
+    code = (
+        "import popk, jax, jax.numpy as jnp\n"
+        "import popk.study.fit, popk.population.model\n"
+        "assert jnp.zeros(1).dtype == jnp.float32"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    assert fit.samples.draws["TVCL"].dtype == np.float64
+
+
+def test_importing_popk_is_light():
+    code = (
+        "import sys, popk; sys.exit(bool({'jax', 'numpyro', 'arviz', 'pandas'} & set(sys.modules)))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_names_of_the_package():
+    assert set(dir(popk)) == set(popk.__all__)
+    for name in popk.__all__:
+        assert getattr(popk, name) is not None
+    with pytest.raises(AttributeError, match="it has"):
+        popk.fits  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("options", "key"),
+    [
+        ({"chain": 4}, "chain"),
+        ({"draws": -1}, "draws"),
+        ({"method": "gibbs"}, "method"),
+        ({"target_accept": 1.5}, "target_accept"),
+        ({"dose": "15 mg"}, "nominal"),
+    ],
+)
+def test_options_of_fit_that_are_none(path, options, key):
+    model = popk.load_model(MODELS / "bolus_1cpt_wt.toml")
+    data = popk.read_data(path, columns=COLUMNS)
+    with pytest.raises(popk.PopkError) as caught:
+        popk.fit(model, data, **options)
+    assert caught.value.problems[0].key == key
+
+
+def test_options_of_read_data_that_are_none(path):
+    with pytest.raises(popk.PopkError, match="column"):
+        popk.read_data(path, column={})
+    with pytest.raises(popk.PopkError, match="delimiter"):
+        popk.read_data(path, delimiter="|")
+
+
+def test_data_that_lack_a_covariate_of_the_model(path):
+    model = popk.load_model(MODELS / "bolus_1cpt_wt.toml")
+    data = popk.read_data(path, columns={k: v for k, v in COLUMNS.items() if k != "APGR"})
+    with pytest.raises(popk.PopkError, match="APGR"):
+        popk.fit(model, data)
+
+
+def test_every_model_of_the_project_loads():
+    for file in sorted(MODELS.glob("*.toml")):
+        assert isinstance(popk.load_model(file), popk.Model)
+
+
+def test_load_fit_without_results(tmp_path):
+    with pytest.raises(popk.PopkError):
+        popk.load_fit(tmp_path)
