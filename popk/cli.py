@@ -85,8 +85,12 @@ def fit(folder: Folder, as_json: Json = False) -> None:
     console = Console(stderr=as_json)
     title = f"{study.spec.name or study.folder}: model {study.model.spec.name}"
     console.print(title, markup=False, soft_wrap=True)
-    with shown(console) as watch:
-        result = run(study, _files, watch)
+    try:
+        with shown(console) as watch:
+            result = run(study, _files, watch)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command goes on from here", err=True)
+        raise typer.Exit(INTERRUPTED) from None
     _report(result, study, as_json)
 
 
@@ -240,6 +244,3 @@ def main() -> None:
         app()
     except PopkError as error:
         sys.exit(_refuse(error))
-    except KeyboardInterrupt:
-        typer.echo("interrupted; the same command goes on from here", err=True)
-        sys.exit(INTERRUPTED)

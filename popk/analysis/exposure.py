@@ -4,9 +4,8 @@ import numpy as np
 from jaxtyping import Float
 
 from popk.data.dataset import Dataset
-from popk.spec.problem import PopkError, Problem
-from popk.spec.units import UnitError, conversion_factor
-from popk.study.fit import Fit
+from popk.spec.units import conversion_factor
+from popk.study.fit import Fit, dosed_size
 
 Draws = Float[np.ndarray, "chain draw subject"]
 
@@ -39,9 +38,7 @@ def css_nominal(fit: Fit) -> Draws | None:
     if fit.dose is None or np.isnan(main_rate(fit.data)).all():
         return None
     amount, time = fit.model.spec.units.amount, fit.model.spec.units.time
-    rate = np.full(fit.data.subjects, fit.dose.rate(amount, time))
-    if fit.dose.per is not None:
-        rate = rate * _body(fit.data, fit.dose.per, fit.dose.nominal)
+    rate = fit.dose.rate(amount, time) * dosed_size(fit.dose, fit.data)
     return _css(fit, rate, f"({amount})/({time})")
 
 
@@ -68,23 +65,3 @@ def _css(fit: Fit, rate: Float[np.ndarray, " subject"], unit: str) -> Draws:
     spec = fit.model.spec
     factor = conversion_factor(f"({unit})/({spec.parameters['CL'].unit})", spec.units.concentration)
     return factor * rate / fit.samples.draws["CL"]
-
-
-def _body(data: Dataset, name: str, nominal: str) -> Float[np.ndarray, " subject"]:
-    target = {"BSA": "m^2", "WT": "kg"}[name]
-    values, unit = data.covariates.get(name), data.covariate_units.get(name)
-    try:
-        if values is None or unit is None:
-            raise UnitError(f"no covariate {name} with a unit")
-        return values[:, 0] * conversion_factor(unit, target)
-    except UnitError as error:
-        raise PopkError(
-            Problem(
-                file=data.source,
-                key="dose.nominal",
-                found=f"{nominal!r}, but {error}",
-                expected=f"a covariate {name} in a unit that converts to {target}",
-                cure=f"declare {name} in [columns] or [derived] of fit.toml, "
-                "or state the nominal dose without body size",
-            )
-        ) from None

@@ -47,7 +47,8 @@ def retuned(tuning: Tuning, acceptance: np.ndarray, target: float) -> Tuning:
     target
         Mean acceptance wished for.
     """
-    mean = np.clip(np.nan_to_num(acceptance).mean(axis=(0, 2)), 0.01, 0.995)
+    # The median chain: one that does not move yet says nothing about the step
+    mean = np.clip(np.median(np.nan_to_num(acceptance).mean(axis=0), axis=1), 0.01, 0.995)
     change = np.sqrt(erfcinv(target) / erfcinv(mean))
     step = tuning.step_size * np.clip(change, 0.3, 1.7)
     leaps = int(np.clip(np.ceil(QUARTER_TURN / np.median(step)), 1, MOST_LEAPS))
@@ -61,7 +62,7 @@ def centring_from(
 
     There the curvature of a subject's number is 1 + I omega², with I what its data know of the
     parameter; w = I omega² / (1 + I omega²) (Papaspiliopoulos et al. 2007). It is taken at an
-    omega one posterior SD below the mode: where omega is small the funnel is narrow.
+    omega two posterior SDs below the mode: where omega is small the funnel is narrow.
     """
     curvature = np.einsum("...kk->...k", mode.precision.subject)
     schur = np.linalg.inv(eliminate(mode.precision).schur)
@@ -74,7 +75,7 @@ def centring_from(
         known = np.maximum(curvature[..., own.index(f"x_{name}")] - 1.0, 0.0)
         omega = f"omega_{name}"
         if omega in shared:
-            down = np.exp(-2.0 * np.minimum(spread[..., shared.index(omega)], 1.0))
+            down = np.exp(-4.0 * np.minimum(spread[..., shared.index(omega)], 1.0))
             known = known * down[:, None]
         weights[name] = known / (1.0 + known)
     return weights

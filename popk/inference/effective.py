@@ -40,7 +40,7 @@ def ess_tail(draws: Draws, low: float = 0.05, high: float = 0.95) -> PerQuantity
     return np.where(np.isfinite(draws).all(axis=(0, 1)), np.minimum(*sizes), np.nan)
 
 
-def split(draws: Draws) -> Draws:
+def split(draws: Draws) -> Float[np.ndarray, "half length quantity"]:
     """Each chain as two, first and last half; an odd draw in the middle is left out."""
     half = draws.shape[1] // 2
     return np.concatenate([draws[:, :half], draws[:, draws.shape[1] - half :]])

@@ -63,8 +63,9 @@ class State(NamedTuple):
         Metric, step size and leapfrog steps; frozen after the warm-up.
     draws, log_likelihood, stats
         What was drawn since, as in `Posterior`.
-    shortened
-        How often the step size was cut, and the draws so far dropped, because of divergences.
+    shortened, dropped
+        How often the step size was cut because of divergences, and the draws of each chain that
+        were dropped then.
     finished, failed
         Whether the gate holds or the draws are spent, and which checks failed then.
     """
@@ -78,6 +79,7 @@ class State(NamedTuple):
     log_likelihood: np.ndarray
     stats: dict[str, np.ndarray]
     shortened: int
+    dropped: int
     finished: int
     failed: str
 
@@ -107,7 +109,7 @@ class Ensemble:
         )
         arrow = Arrow(np.eye(p)[None], np.zeros((1, n, k, p)), np.tile(np.eye(k), (1, n, 1, 1)))
         centring = {name: np.zeros(n) for name in self._varied}
-        return State(0, chains, centring, arrow, Tuning.first(size), *self._nothing, 0, 0, "")
+        return State(0, chains, centring, arrow, Tuning.first(size), *self._nothing, 0, 0, 0, "")
 
     def advance(self, state: State) -> State:
         """The mode search, one stage of warm-up, or `CHUNK` draws and the gate where it is due."""
@@ -119,7 +121,7 @@ class Ensemble:
 
     def progress(self, state: State) -> Progress:
         """How far the chains are; `total` is the most that may be needed until it is known."""
-        warm = sum(WARMUP)
+        warm = sum(WARMUP) + state.dropped
         before = sum(WARMUP[: max(state.stage - 1, 0)])
         done = before if state.stage <= len(WARMUP) else warm + state.drawn
         sampling = state.stage > len(WARMUP)
@@ -229,6 +231,7 @@ class Ensemble:
             Tuning(step_size, min(leaps, MOST_LEAPS)),
             *self._nothing,
             state.shortened + 1,
+            state.dropped + state.drawn + CHUNK,
             0,
             "",
         )

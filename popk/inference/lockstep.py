@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from popk.inference.arrow import Arrow, adjoint, forward
 from popk.pk.dosing import NumericArray
@@ -55,7 +55,7 @@ def program(flat: FlatDensity, longest: int) -> Program:
 
     def run(
         chains: Chains,
-        keys: PRNGKeyArray,
+        keys: Key[Array, " trial"],
         events: Events,
         centring: Values,
         arrow: Arrow,
@@ -68,7 +68,7 @@ def program(flat: FlatDensity, longest: int) -> Program:
         onward = jax.vmap(forward)
         back = jax.vmap(adjoint)
 
-        def transition(i: int, state: tuple[Chains, Trace]) -> tuple[Chains, Trace]:
+        def transition(i: Int[Array, ""], state: tuple[Chains, Trace]) -> tuple[Chains, Trace]:
             chains, trace = state
             key_u, key_accept = jnp.moveaxis(
                 jax.vmap(lambda key: jax.random.split(jax.random.fold_in(key, i)))(keys), 1, 0
@@ -79,7 +79,7 @@ def program(flat: FlatDensity, longest: int) -> Program:
             uniform = jax.vmap(lambda key: jax.random.uniform(key, (width,), dtype))(key_accept)
             eps = stretch[i] * step_size[:, None, None]
 
-            def leapfrog(_: int, state: tuple) -> tuple:
+            def leapfrog(_: Int[Array, ""], state: tuple) -> tuple:
                 vector, _, _, white, u = state
                 u = u + 0.5 * eps * white
                 vector = vector + eps * onward(arrow, u)

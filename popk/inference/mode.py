@@ -24,12 +24,15 @@ Gradients = Callable[
 ]
 """Log densities and gradients at many points of each trial."""
 
-LONGEST_STEP = 1.5
-"""A step is cut to this many posterior SDs: far from the mode the curvature is not the mode's."""
+LONGEST_STEP = 1.0
+"""A step is cut to this length: an e-fold of a typical value, one SD of a standardised eta. In
+units of the local curvature it may be hundreds of SDs: far from a sharp mode that is right."""
 CLOSE = 0.05
 """A mode is found where the next step would be shorter than this, in posterior SDs."""
 STEPS = 20
 INNER_STEPS = 3
+FIRST_ROUNDS = 4
+"""From etas of zero the subjects' first modes are further away than later ones."""
 
 
 class Mode(NamedTuple):
@@ -71,7 +74,9 @@ def find_mode(
         Step of the finite differences, about the cube root of the precision.
     """
     probe = _probe(gradients, start.shape[1], population, individual, difference)
-    vector = probe.subject_modes(np.array(start))
+    vector = np.array(start)
+    for _ in range(FIRST_ROUNDS):
+        vector = probe.subject_modes(vector)
     here = probe.objective(vector)
     inverse = np.linalg.inv(here.parts.schur)
     found = np.zeros(len(start), dtype=bool)
@@ -82,7 +87,8 @@ def find_mode(
         found |= (length < CLOSE) & np.isfinite(here.value)
         if found.all():
             break
-        cut = shrink * np.minimum(1.0, LONGEST_STEP / np.maximum(length, 1e-12))
+        longest = np.abs(np.nan_to_num(step)).max(axis=1)
+        cut = shrink * np.minimum(1.0, LONGEST_STEP / np.maximum(longest, 1e-12))
         step = np.where(found[:, None], 0.0, np.nan_to_num(step) * cut[:, None])
         onward = probe.subject_modes(probe.moved(vector, step, here.parts))
         there = probe.objective(onward)
@@ -200,7 +206,7 @@ class _Probe(NamedTuple):
         parts = eliminate(Precision(np.zeros((len(vector), 0, 0)), empty, curvature))
         own = self._each(gradient[:, 0, self.p :])
         step = (parts.covariance @ own[..., None])[..., 0]
-        length = np.sqrt(np.maximum(np.sum(step * own, axis=-1, keepdims=True), 0.0))
+        length = np.abs(step).max(axis=-1, keepdims=True)
         step *= np.minimum(1.0, LONGEST_STEP / np.maximum(length, 1e-12))
         step = np.nan_to_num(step)
         out = vector.copy()

@@ -21,6 +21,9 @@ from popk.spec.fit import Sampler as Settings
 
 CHUNK = 50
 """Iterations between two looks at the clock."""
+CAUTION = 0.4
+"""Centring is that of an omega this many times the prior's centre: a chain that is centred too far
+cannot reach the small omegas that few subjects leave open."""
 JITTER = 0.1
 """SD of the starting points around the centre of the priors, on the unconstrained scale."""
 
@@ -150,7 +153,9 @@ class Nuts:
         @jax.jit
         def weights(events: Events) -> dict[str, jax.Array]:
             flat = flatten(self.model, events)
-            return centring_weights(self.model, events, flat.constrain(flat.start, events))
+            values = flat.constrain(flat.start, events)
+            small = {k: CAUTION * v for k, v in values.items() if k.startswith("omega_")}
+            return centring_weights(self.model, events, {**values, **small})
 
         return weights(self.events)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
 from popk.data.dataset import Dataset
 from popk.inference.convergence import Check, Diagnostics, constants, diagnostics, gate
@@ -23,7 +24,9 @@ from popk.population.events import Events, arrange
 from popk.population.model import Model
 from popk.spec.fit import Dose
 from popk.spec.fit import Sampler as SamplerSpec
+from popk.spec.problem import PopkError, Problem
 from popk.spec.record import Record
+from popk.spec.units import UnitError, conversion_factor
 from popk.study.labelled import inference_data
 
 if TYPE_CHECKING:
@@ -148,6 +151,8 @@ def fit(
         If the data lack what the model needs. A posterior that fails its checks is no error:
         see `Fit.converged` and `Fit.checks`.
     """
+    if dose is not None:
+        dosed_size(dose, data)
     settings = sampler or SamplerSpec()
     seconds: dict[str, float] = {}
     with jax.enable_x64(settings.precision == "float64"):
@@ -168,6 +173,35 @@ def fit(
         method=samples.method,
     )
     return Fit(model, data, samples, checks, found, provenance, dose, synthetic, name)
+
+
+def dosed_size(dose: Dose, data: Dataset) -> Float[np.ndarray, " subject"]:
+    """What a nominal dose is multiplied by for each subject: m², kg, or 1.
+
+    Raises
+    ------
+    popk.PopkError
+        If the dose is per m² or per kg and the data have no such covariate.
+    """
+    if dose.per is None:
+        return np.ones(data.subjects)
+    target = {"BSA": "m^2", "WT": "kg"}[dose.per]
+    values, unit = data.covariates.get(dose.per), data.covariate_units.get(dose.per)
+    try:
+        if values is None or unit is None:
+            raise UnitError(f"no covariate {dose.per} with a unit")
+        return values[:, 0] * conversion_factor(unit, target)
+    except UnitError as error:
+        raise PopkError(
+            Problem(
+                file=data.source,
+                key="dose.nominal",
+                found=f"{dose.nominal!r}, but {error}",
+                expected=f"a covariate {dose.per} in a unit that converts to {target}",
+                cure=f"declare {dose.per} in [columns] or [derived] of fit.toml, "
+                "or state the nominal dose without body size",
+            )
+        ) from None
 
 
 def prepare(model: Model, data: Dataset, settings: SamplerSpec) -> Sampler:

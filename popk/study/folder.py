@@ -22,7 +22,7 @@ from popk.population.model import Model
 from popk.spec.fit import FitSpec, read_fit
 from popk.spec.model import read_model
 from popk.spec.problem import PopkError, Problem
-from popk.study.fit import Fit, Provenance, fit, hashes, versions
+from popk.study.fit import Fit, Provenance, dosed_size, fit, hashes, versions
 from popk.study.labelled import samples_from
 
 CHECKPOINT = ".checkpoint.pickle"
@@ -50,7 +50,10 @@ def open_study(folder: str | Path) -> Study:
     folder = path if path.is_dir() or path.suffix != ".toml" else path.parent
     spec = read_fit(folder / "fit.toml" if folder != path.parent or path.is_dir() else path)
     model = Model(read_model(folder / spec.model))
-    return Study(folder, spec, model, read_data(folder / spec.data, spec))
+    data = read_data(folder / spec.data, spec)
+    if spec.dose is not None:
+        dosed_size(spec.dose, data)
+    return Study(folder, spec, model, data)
 
 
 def run(
@@ -83,7 +86,7 @@ def run(
         nonlocal saved, latest
         latest = state
         if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
-            _save_state(checkpoint, state, key)
+            save_state(checkpoint, state, key)
             saved = time.monotonic()
         if watch is not None:
             watch(progress)
@@ -96,12 +99,12 @@ def run(
             dose=study.spec.dose,
             synthetic=study.spec.synthetic,
             name=study.spec.name or study.folder.resolve().name,
-            state=_load_state(checkpoint, key, study.spec.sampler.precision),
+            state=load_state(checkpoint, key, study.spec.sampler.precision),
             watch=keep,
         )
     except KeyboardInterrupt:
         if latest is not None:
-            _save_state(checkpoint, latest, key)
+            save_state(checkpoint, latest, key)
         raise
     save(result, study.folder, tables(result))
     checkpoint.unlink(missing_ok=True)
@@ -232,7 +235,7 @@ class _Key(NamedTuple):
     data: np.ndarray
 
 
-def _save_state(path: Path, state: Any, key: str) -> None:
+def save_state(path: Path, state: Any, key: str) -> None:
     """The state as plain arrays in its own records; written whole, then put in place."""
     temporary = path.with_suffix(".tmp")
     with temporary.open("wb") as file:
@@ -240,7 +243,7 @@ def _save_state(path: Path, state: Any, key: str) -> None:
     temporary.replace(path)
 
 
-def _load_state(path: Path, key: str, precision: str) -> Any:
+def load_state(path: Path, key: str, precision: str) -> Any:
     """The saved state, or None where there is none for this model, data and settings."""
     try:
         with path.open("rb") as file:

@@ -2,16 +2,18 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import arviz
 import numpy as np
 import pytest
 from scipy import stats
 
-from popk.analysis.summary import parameters
+from popk.analysis import summary
 from popk.population.model import Model
 from popk.spec.model import SimpleResidual
 
+parameters: Any = summary.parameters
 HALF_NORMAL = {"prior": "halfnormal", "scale": 0.5}
 
 

@@ -42,7 +42,7 @@ def test_information_of_a_proportional_error_is_that_of_the_slopes(course):
     events, _ = arrange(model.spec, course.problem.data)
     values = values_of(model, events, sigma=0.2, TVCL=1.3, TVV=7.0)
     found = compiled(information, model, events, values)
-    cl, v, h = np.full(3, 1.3), np.full(3, 7.0), 1e-5
+    cl, v, h = np.full(10, 1.3), np.full(10, 7.0), 1e-5
     c = course.concentration(cl, v)
     slopes = {
         "CL": (course.concentration(cl * np.exp(h), v) - course.concentration(cl / np.exp(h), v)),

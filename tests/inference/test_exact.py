@@ -14,9 +14,10 @@ from scipy.stats import halfnorm
 # [sampler] of each method
 SAMPLERS = {
     "nuts": {"method": "nuts", "draws": 1500, "warmup": 500, "chains": 4},
+    "ensemble": {"method": "ensemble", "ess": 4000.0},
 }
 STANDARD_ERRORS = 4.0
-OMEGA, SIGMA = (0.0, 2.5), (0.07, 0.8)  # where the quadrature runs
+OMEGA, SIGMA = (0.0, 1.2), (0.1, 0.5)  # where the quadrature runs
 
 
 class Moments(NamedTuple):
@@ -74,6 +75,21 @@ def legendre(low, high, nodes):
     return low + (x + 1) * (high - low) / 2, w * (high - low) / 2
 
 
+def standard_errors(sampled):
+    """Monte Carlo standard errors of mean and SD, [quantity], from [chain, draw, quantity].
+
+    Each from the effective sample size of what is averaged: of the values, and of their squared
+    deviations. Antithetic chains know a mean far better than an SD.
+    """
+    squares = (sampled - sampled.mean(axis=(0, 1))) ** 2
+
+    def error(values):
+        size = array_stats.ess(values, chain_axis=0, draw_axis=1, method="mean")
+        return values.std(axis=(0, 1)) / np.sqrt(np.asarray(size, float))
+
+    return error(sampled), error(squares) / (2 * sampled.std(axis=(0, 1)))
+
+
 @pytest.fixture(scope="module")
 def truth(steady_state):
     return exact(steady_state, 80)
@@ -97,9 +113,7 @@ def test_posterior_means_and_sds_are_the_exact_ones(
         [np.log(draws["TVCL"]), draws["CL_AGE_below"], draws["omega_CL"], draws["sigma"]]
     )
     sampled = np.concatenate([flat, np.log(draws["CL"])], axis=2)
-    axes = {"chain_axis": 0, "draw_axis": 1}
-    error_of_mean = np.asarray(array_stats.mcse(sampled, method="mean", **axes), float)
-    error_of_sd = np.asarray(array_stats.mcse(sampled, method="sd", **axes), float)
+    error_of_mean, error_of_sd = standard_errors(sampled)
     # The comparison is worth something only where the Monte Carlo error is small
     assert np.all(error_of_mean < 0.05 * truth.sd)
     assert np.all(error_of_sd < 0.1 * truth.sd)

@@ -1,16 +1,17 @@
 """What every sampler promises: `popk.inference.posterior.Sampler`."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.stats import norm
 
+from popk.study.folder import load_state, save_state
+
 # [sampler] of each method, as short as it may be
 SAMPLERS = {
     "nuts": {"method": "nuts", "draws": 100, "warmup": 50, "chains": 2},
+    "ensemble": {"method": "ensemble", "draws": 110, "chains": 16},
 }
-INTEGERS = {"steps"}
 
 
 @pytest.fixture(scope="module", params=SAMPLERS)
@@ -37,47 +38,37 @@ def same(a, b):
     return all(np.array_equal(x, y) for x, y in [*pairs, (a.log_likelihood, b.log_likelihood)])
 
 
-def saved_and_loaded(state, fresh):
-    """The state from plain arrays alone, on the structure of a fresh sampler's first state."""
-
-    def is_key(leaf):
-        return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-    def plain(leaf):
-        return np.array(jax.random.key_data(leaf) if is_key(leaf) else leaf)
-
-    def restored(array, like):
-        if is_key(like):
-            return jax.random.wrap_key_data(array)
-        if isinstance(like, jax.Array):
-            return jnp.asarray(array, like.dtype)
-        return array.item() if isinstance(like, int) else array
-
-    arrays = [plain(leaf) for leaf in jax.tree.leaves(state)]
-    leaves, structure = jax.tree.flatten(fresh)
-    assert len(arrays) == len(leaves)
-    return jax.tree.unflatten(structure, map(restored, arrays, leaves))
+def saved_and_loaded(state, path):
+    """The state by way of a file, as a fit folder keeps it."""
+    save_state(path, state, "key")
+    assert load_state(path, "another key", "float64") is None
+    return load_state(path, "key", "float64")
 
 
 def test_progress_rises_from_nothing_through_warm_up_to_the_end(run, settings):
     sampler, states, _ = run
     reached = [sampler.progress(state) for state in states]
     assert reached[0].done == 0
-    assert reached[0].phase == "warm-up"
+    assert reached[0].phase != "sampling"
     assert (reached[-1].done, reached[-1].phase) == (reached[-1].total, "sampling")
-    assert np.all(np.diff([r.done for r in reached]) > 0)
-    assert {r.total for r in reached} == {reached[0].total}
+    assert np.all(np.diff([r.done for r in reached]) >= 0)
+    # It may finish early; where draws are dropped because of divergences there is more to do
+    dropped = [getattr(state, "dropped", 0) for state in states]
+    assert np.all(np.diff([r.total for r in reached]) <= np.diff(dropped))
+    assert all(r.done < r.total for r in reached[:-1])
     assert {r.chains for r in reached} == {settings["chains"]}
     assert reached[-1].divergences == np.sum(run[2].stats["diverging"])
 
 
 def test_names_shapes_and_types(run, course, settings):
-    posterior, chains_draws = run[2], (settings["chains"], settings["draws"])
+    posterior, chains_draws = run[2], run[2].draws["TVCL"].shape
+    assert chains_draws[0] == settings["chains"]
+    assert 0 < chains_draws[1] <= settings["draws"]
     population = {"TVCL", "TVV", "omega_CL", "omega_V", "sigma", "correlation_CL_V"}
     individual = {"CL", "V", "eta_CL", "eta_V"}
     assert posterior.draws.keys() == population | individual
     for name, values in posterior.draws.items():
-        assert values.shape == (*chains_draws, *((3,) if name in individual else ())), name
+        assert values.shape == (*chains_draws, *((10,) if name in individual else ())), name
         assert values.dtype == np.float64
         assert np.isfinite(values).all(), name
     assert {"diverging", "energy", "lp", "acceptance", "steps", "step_size"} <= set(posterior.stats)
@@ -131,15 +122,16 @@ def test_state_is_a_value(run):
         assert bool(np.all(np.asarray(a == b)))
 
 
-def test_saved_and_resumed_half_way(run, course, prepared, finished, settings):
+def test_saved_and_resumed_half_way(run, course, prepared, finished, settings, tmp_path):
     """By a sampler that was never started, from plain arrays: early, and in the last stretch."""
     _, states, posterior = run
     assert len(states) > 3
     other = prepared(course.problem, **settings, seed=1)
     for state in (states[1], states[-2]):
-        assert same(finished(other, saved_and_loaded(state, states[0])), posterior)
+        assert same(finished(other, saved_and_loaded(state, tmp_path / "state")), posterior)
 
 
+@pytest.mark.slow  # compiles once more
 def test_float32(course, prepared, finished, settings):
     with jax.enable_x64(False):
         sampler = prepared(course.problem, **settings, precision="float32")

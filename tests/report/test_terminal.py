@@ -1,4 +1,5 @@
 import io
+from typing import Literal
 
 import pandas as pd
 import pytest
@@ -27,7 +28,7 @@ def check(name, passed, worst="TVCL"):
     return Check(name, 1.234567, "< 1.01", passed, worst, f"{name} means this", "somebody 2021")
 
 
-def problem(i, severity="error", **where):
+def problem(i, severity: Literal["error", "warning"] = "error", **where):
     return Problem(f"found {i}", f"expected {i}", f"cure {i}", severity=severity, **where)
 
 

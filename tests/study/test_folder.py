@@ -74,7 +74,7 @@ def test_posterior_opens_in_plain_arviz(saved, fitted):
     assert list(idata.posterior["subject"].values) == ["[a]", "b", "c"]
     assert list(idata.posterior["parameter"].values) == ["CL", "V"]
     assert idata.log_likelihood["DV"].shape == (2, 100, 7)
-    summary = arviz.summary(idata, var_names=["TVCL"], round_to="none")
+    summary: Any = arviz.summary(idata, var_names=["TVCL"], round_to="none")
     assert summary.loc["TVCL", "mean"] == pytest.approx(fitted.samples.draws["TVCL"].mean())
     assert np.isfinite(arviz.loo(idata).elpd_loo)
 
