@@ -203,7 +203,9 @@ def _sibling(file: Path) -> tuple[Any, str]:
 
 def _print(*parts: "RenderableType | dict[str, Any]") -> None:
     if len(parts) == 1 and isinstance(parts[0], dict):
-        typer.echo(json.dumps(parts[0], indent=2, ensure_ascii=False))
+        # JSON has no NaN and no infinity: null
+        finite = json.loads(json.dumps(parts[0]), parse_constant=lambda _: None)
+        typer.echo(json.dumps(finite, indent=2, ensure_ascii=False))
         return
     from rich.console import Console
 

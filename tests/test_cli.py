@@ -235,7 +235,7 @@ def test_stale_results_are_reported(folder):
 def test_failed_check_is_said_first_and_gives_its_own_exit_code(folder):
     path = folder / "results" / "run.json"
     record = json.loads(path.read_text(encoding="utf-8"))
-    record["checks"][0] |= {"passed": False, "value": 1.7}
+    record["checks"][0] |= {"passed": False, "value": None}  # not a number
     path.write_text(json.dumps(record), encoding="utf-8")
     result = command("summary", folder)
     assert result.code == NOT_CONVERGED

@@ -1,6 +1,7 @@
 """A fit folder: fit.toml in, results/ out; replaced whole or not at all; resumed if interrupted."""
 
 import json
+import math
 import os
 import pickle
 import shutil
@@ -112,37 +113,53 @@ def run(
 
 
 def save(result: Fit, folder: str | Path, tables: dict[str, str]) -> None:
-    """Write results/ whole, then put it in the place of the old one."""
+    """Write results/ whole, then put it in the place of the old one.
+
+    Raises
+    ------
+    popk.PopkError
+        If the folder cannot be written; results that were there stay.
+    """
     folder = Path(folder)
-    _recover(folder)
     new, old, place = folder / f".results-{os.getpid()}", _old(folder), folder / "results"
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir()
     try:
+        _recover(folder)
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir()
         result.posterior.to_netcdf(str(new / "posterior.nc"))
-        (new / "run.json").write_text(
-            json.dumps(
-                {
-                    "name": result.name,
-                    "synthetic": result.synthetic,
-                    "converged": result.converged,
-                    "checks": [asdict(check) for check in result.checks],
-                    "provenance": asdict(result.provenance),
-                },
-                indent=2,
-                default=_plain,
-            ),
-            encoding="utf-8",
-        )
+        (new / "run.json").write_text(_run_record(result), encoding="utf-8")
         for name, text in tables.items():
             (new / name).write_text(text, encoding="utf-8")
         shutil.rmtree(old, ignore_errors=True)
         if place.exists():
             place.rename(old)
         new.rename(place)
+    except OSError as error:
+        raise PopkError(
+            Problem(
+                file=str(folder),
+                found=f"results that cannot be written ({error})",
+                expected="a folder that may be written, with space left",
+                cure="mend that and give the command again; results that were there are unchanged",
+            ),
+            unreadable=True,
+        ) from None
     finally:
         shutil.rmtree(new, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _run_record(result: Fit) -> str:
+    record = {
+        "name": result.name,
+        "synthetic": result.synthetic,
+        "converged": result.converged,
+        "checks": [asdict(check) for check in result.checks],
+        "provenance": asdict(result.provenance),
+    }
+    # JSON has no NaN and no infinity: null
+    finite = json.loads(json.dumps(record, default=_plain), parse_constant=lambda _: None)
+    return json.dumps(finite, indent=2, allow_nan=False)
 
 
 def load(study: Study) -> Fit:
@@ -162,7 +179,10 @@ def load(study: Study) -> Fit:
         idata = arviz.from_netcdf(str(results / "posterior.nc"))
         samples = samples_from(idata, run_record["provenance"]["method"])
         subjects = tuple(map(str, idata["posterior"]["subject"].values))
-        checks = tuple(Check(**check) for check in run_record["checks"])
+        checks = tuple(
+            Check(**{**check, "value": math.nan if check["value"] is None else check["value"]})
+            for check in run_record["checks"]
+        )
         provenance = Provenance(**run_record["provenance"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise PopkError(

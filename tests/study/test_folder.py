@@ -1,5 +1,6 @@
+import dataclasses
 import json
-import os
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,16 @@ def test_run_record_is_plain_json(saved, fitted):
     }  # fmt: skip
 
 
+def test_a_value_that_is_no_number_is_null_in_json_and_still_a_failure(study, fitted):
+    stuck = dataclasses.replace(fitted.checks[0], value=math.inf, passed=False)
+    save(dataclasses.replace(fitted, checks=(stuck, *fitted.checks[1:])), study.folder, {})
+    text = (study.folder / "results" / "run.json").read_text("utf-8")
+    assert json.loads(text, parse_constant=pytest.fail)["checks"][0]["value"] is None
+    again = load(study)
+    assert math.isnan(again.checks[0].value)
+    assert not again.converged
+
+
 # --- replaced whole or not at all -----------------------------------------------------------
 
 
@@ -120,7 +131,7 @@ def test_failure_between_the_two_renames_is_recovered(saved, fitted, monkeypatch
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", fail_on_results)
-        with pytest.raises(OSError, match="power"):
+        with pytest.raises(PopkError, match="power"):
             save(fitted, saved.folder, {})
     load(saved)
     assert snapshot(saved.folder) == before
@@ -144,15 +155,18 @@ def test_replacement_cut_off_before_the_old_results_are_removed(saved, fitted):
     assert not left_over(saved.folder)
 
 
-def test_folder_that_cannot_be_written_is_a_problem_and_not_a_trace(study, fitted):
-    if os.geteuid() == 0:
-        pytest.skip("root may write anywhere")
-    study.folder.chmod(0o500)
-    try:
-        with pytest.raises(PopkError):
-            save(fitted, study.folder, {})
-    finally:
-        study.folder.chmod(0o700)
+def test_folder_that_cannot_be_written_is_a_problem_with_a_cure(saved, fitted, monkeypatch):
+    before = snapshot(saved.folder)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError("read-only file system")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "mkdir", refuse)
+        with pytest.raises(PopkError, match="read-only file system") as caught:
+            save(fitted, saved.folder, {})
+    assert caught.value.problems[0].cure
+    assert snapshot(saved.folder) == before
 
 
 # --- broken results -------------------------------------------------------------------------
