@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from popk.inference.adaptation import (
     MOST_LEAPS,
@@ -34,6 +35,7 @@ from popk.inference.threads import cores, double_precision, side_by_side
 from popk.population.events import Events
 from popk.population.model import FlatDensity, Model, flatten
 from popk.spec.fit import Sampler as Settings
+from popk.spec.priors import Fixed
 
 CHUNK = 25
 """Transitions of one run of the program."""
@@ -155,10 +157,12 @@ class Ensemble:
         mode = find_mode(lambda x: self._gradients(x, none), first, p, k, difference)
         weights = centring_from(mode, state.centring, self._flat)
         centring = {name: w[0] for name, w in weights.items()}
-        centred = np.asarray(flatten(self.model, self.events, centring).start, dtype=float)[None]
-        vector = np.concatenate([mode.vector[:, :p], centred[:, p:]], axis=1)
         vector, precision = subject_modes(
-            lambda x: self._gradients(x, centring), vector, p, k, difference
+            lambda x: self._gradients(x, centring),
+            self._recentred(mode.vector, centring),
+            p,
+            k,
+            difference,
         )
         arrow = laplace_arrow(mode, precision)
         rng = np.random.default_rng([self.settings.seed, 0])
@@ -169,6 +173,29 @@ class Ensemble:
         return state._replace(
             stage=1, chains=Chains(points, density, gradient), centring=centring, arrow=arrow
         )
+
+    def _recentred(
+        self, vector: np.ndarray, centring: dict[str, np.ndarray]
+    ) -> Float[np.ndarray, "trial d"]:
+        """The same point under other centring, from a non-centred one: x = w loc + eta omega^(w-1).
+
+        With a correlation near enough to start Newton's method from.
+        """
+        none = {name: np.zeros_like(w) for name, w in centring.items()}
+        values = {
+            name: v[0, 0] for name, v in self._collect(vector[None], self.events, none)[0].items()
+        }
+        named = dict(self._flat.named(jnp.asarray(vector[0])))
+        for name, w in centring.items():
+            variability = self.model.spec.parameters[name].variability
+            if variability is None or variability.distribution == "normal":
+                continue
+            eta = values[f"eta_{name}"]
+            location = np.log(values[name]) - np.asarray(self.events.log_scale[name])[:, 0] - eta
+            prior = variability.sd
+            omega = prior.value if isinstance(prior, Fixed) else values[f"omega_{name}"]
+            named[f"x_{name}"] = w * location + eta * omega ** (w - 1.0)
+        return np.asarray(self._flat.flat(named), dtype=float)[None]
 
     def _warm(self, state: State) -> State:
         count = WARMUP[state.stage - 1]

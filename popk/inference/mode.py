@@ -31,8 +31,10 @@ CLOSE = 0.05
 """A mode is found where the next step would be shorter than this, in posterior SDs."""
 STEPS = 20
 INNER_STEPS = 3
-FIRST_ROUNDS = 4
+MOST_INNER_STEPS = 40
 """From etas of zero the subjects' first modes are further away than later ones."""
+STILL = 1e-4
+"""Change of a subject's number below which its mode is found."""
 
 
 class Mode(NamedTuple):
@@ -74,9 +76,7 @@ def find_mode(
         Step of the finite differences, about the cube root of the precision.
     """
     probe = _probe(gradients, start.shape[1], population, individual, difference)
-    vector = np.array(start)
-    for _ in range(FIRST_ROUNDS):
-        vector = probe.subject_modes(vector)
+    vector = probe.subject_modes(np.array(start), MOST_INNER_STEPS)
     here = probe.objective(vector)
     inverse = np.linalg.inv(here.parts.schur)
     found = np.zeros(len(start), dtype=bool)
@@ -109,7 +109,7 @@ def subject_modes(
 ) -> tuple[Float[np.ndarray, "trial d"], Precision]:
     """The subjects' modes for given population numbers, and the curvature there."""
     probe = _probe(gradients, start.shape[1], population, individual, difference)
-    vector = probe.subject_modes(probe.subject_modes(np.array(start)))
+    vector = probe.subject_modes(np.array(start), MOST_INNER_STEPS)
     return vector, probe.precision(vector)[0]
 
 
@@ -163,10 +163,12 @@ class _Probe(NamedTuple):
     h: float
     directions: Float[np.ndarray, "direction d"]
 
-    def subject_modes(self, vector: np.ndarray) -> np.ndarray:
-        """The subjects' modes for these population numbers."""
-        for _ in range(INNER_STEPS):
-            vector = self.subject_step(vector)
+    def subject_modes(self, vector: np.ndarray, most: int = INNER_STEPS) -> np.ndarray:
+        """The subjects' modes for these population numbers, in at most so many steps."""
+        for _ in range(most):
+            before, vector = vector, self.subject_step(vector)
+            if np.abs(vector - before).max() < STILL:
+                break
         return vector
 
     def objective(self, vector: np.ndarray) -> _Objective:
