@@ -63,6 +63,7 @@ def test_round_trip(saved, fitted):
     assert not left_over(saved.folder)
 
 
+@pytest.mark.filterwarnings("ignore:Estimated shape parameter")
 def test_posterior_opens_in_plain_arviz(saved, fitted):
     idata: Any = arviz.from_netcdf(str(saved.folder / "results" / "posterior.nc"))
     assert set(idata.groups()) >= {
