@@ -10,7 +10,7 @@ from popk.data.dataset import Dataset
 from popk.data.nonmem.read import read_data
 from popk.spec.fit import DataSpec
 
-SHARED = Path(__file__).parents[2] / ".." / "shared" / "data"
+SHARED = Path(__file__).parents[4] / "shared" / "data"
 
 PLAIN = """
 ID,TIME,AMT,RATE,DV,EVID,MDV,WT
