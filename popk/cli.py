@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
     from rich.console import RenderableType
 
@@ -154,12 +156,22 @@ def _report(result: "Fit", study: "Study", as_json: bool) -> None:
             terminal.individuals(individuals, result.synthetic),
             *(() if line is None else ("", terminal.paper_line(line))),
             "",
+            _sampled(result.provenance.method),
             f"covariates between rows: {result.data.interpolation}; seconds: "
             + ", ".join(f"{k} {v:.1f}" for k, v in result.provenance.seconds.items()),
             f"results: {study.folder / 'results'}",
         )
     if not result.converged:
         raise typer.Exit(NOT_CONVERGED)
+
+
+def _sampled(method: "Mapping[str, Any]") -> str:
+    """Which sampler it was, and why not the other."""
+    because = method.get("instead of ensemble because")
+    return (
+        f"sampler: {method['name']}, {method['chains']} chains x {method['draws']} draws, "
+        f"seed {method['seed']}" + (f"; instead of ensemble because {because}" if because else "")
+    )
 
 
 def _rows(table: "pd.DataFrame") -> dict[str, Any]:
