@@ -43,7 +43,8 @@ def centring_weights(
     They remove the prior correlation between a subject's parameter and its population value
     in the normal-normal model (Papaspiliopoulos et al., Stat Sci 2007;22:59-73, sec. 3).
     """
+    known = {**model.fixed(), **values}
     return {
-        name: info * values[f"omega_{name}"] ** 2 / (1.0 + info * values[f"omega_{name}"] ** 2)
+        name: info * known[f"omega_{name}"] ** 2 / (1.0 + info * known[f"omega_{name}"] ** 2)
         for name, info in information(model, events, values).items()
     }

@@ -103,7 +103,7 @@ class Model:
             absent are zero: the population prediction PRED.
         """
         events = jax.tree.map(jnp.asarray, events)
-        values = {**self._fixed(), **values}
+        values = {**self.fixed(), **values}
         parameters = {
             name: jnp.exp(self._log_parameter(name, values, events))
             for name in self.spec.parameters
@@ -125,7 +125,7 @@ class Model:
         return Observation(
             self.spec.residual.error,
             log_concentration,
-            {**self._fixed(), **sigma},
+            {**self.fixed(), **sigma},
             events.censored,
             events.lower,
             events.upper,
@@ -165,7 +165,7 @@ class Model:
         block = self._correlated()
         return tuple(f"correlation_{a}_{b}" for i, a in enumerate(block) for b in block[i + 1 :])
 
-    def _fixed(self) -> dict[str, Array]:
+    def fixed(self) -> dict[str, Array]:
         """Values of the parameters that are not estimated; no sample holds them."""
         return {
             name: jnp.asarray(prior.value)
