@@ -1,6 +1,6 @@
 """What a warm-up learns: centring, metric, starting points, step size. All trials at once."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,11 +10,13 @@ from scipy.special import erfcinv
 from popk.inference.arrow import Arrow, Precision, eliminate
 from popk.inference.lockstep import Chains, Trace
 from popk.inference.mode import Mode
-from popk.population.model import FlatDensity
+from popk.population.parameters import Known
 
 QUARTER_TURN = 0.5 * np.pi
 """Length of a trajectory: at its end the whitened normal is independent of its beginning."""
 MOST_LEAPS = 32
+SHORTER = 0.6
+"""After divergences the step size is cut by this factor."""
 CANDIDATES = 3
 """Starting points are chosen among this many times their number."""
 
@@ -27,12 +29,12 @@ class Tuning(NamedTuple):
 
     @staticmethod
     def first(size: int, trials: int = 1) -> "Tuning":
-        """The step size that suits a standard normal of this dimension, a little short."""
-        step = 0.9 * size**-0.25
-        return Tuning(np.full(trials, step), int(np.ceil(QUARTER_TURN / step)))
+        """Steps that suit a standard normal of this dimension, a little short."""
+        leaps = int(np.ceil(QUARTER_TURN / (1.2 * size**-0.25)))
+        return Tuning(np.full(trials, 0.75 * QUARTER_TURN / leaps), leaps)
 
 
-def retuned(tuning: Tuning, acceptance: np.ndarray, target: float) -> Tuning:
+def retuned(tuning: Tuning, acceptance: np.ndarray, target: float, *, same: bool = False) -> Tuning:
     """Step sizes that accept as many as wished for.
 
     For a normal the acceptance is erfc(c eps²) (Beskos et al., Bernoulli 2013;19:1501-34): one
@@ -46,39 +48,64 @@ def retuned(tuning: Tuning, acceptance: np.ndarray, target: float) -> Tuning:
         [draw, trial, chain] what it gave.
     target
         Mean acceptance wished for.
+    same
+        Whether trajectories keep their number of steps, so that trials do not depend on each
+        other; one with a short step size then goes less far.
     """
     # The median chain: one that does not move yet says nothing about the step
     mean = np.clip(np.median(np.nan_to_num(acceptance).mean(axis=0), axis=1), 0.01, 0.995)
     change = np.sqrt(erfcinv(target) / erfcinv(mean))
     step = tuning.step_size * np.clip(change, 0.3, 1.7)
-    leaps = int(np.clip(np.ceil(QUARTER_TURN / np.median(step)), 1, MOST_LEAPS))
+    leaps = tuning.leaps
+    if not same:
+        leaps = int(np.clip(np.ceil(QUARTER_TURN / np.median(step)), 1, MOST_LEAPS))
     return Tuning(np.minimum(step, QUARTER_TURN / leaps), leaps)
 
 
-def centring_from(
-    mode: Mode, names: Mapping[str, object], flat: FlatDensity
-) -> dict[str, Float[np.ndarray, "trial subject"]]:
-    """Centring weights from the curvature of non-centred numbers at the mode.
+def shortened(tuning: Tuning) -> Tuning:
+    """Smaller steps after a divergence, which is a step that was too long."""
+    step_size = SHORTER * tuning.step_size
+    return Tuning(step_size, min(int(np.ceil(QUARTER_TURN / step_size[0])), MOST_LEAPS))
 
-    There the curvature of a subject's number is 1 + I omega², with I what its data know of the
-    parameter; w = I omega² / (1 + I omega²) (Papaspiliopoulos et al. 2007). It is taken at an
-    omega two posterior SDs below the mode: where omega is small the funnel is narrow.
+
+def known_at(
+    mode: Mode,
+    values: Mapping[str, np.ndarray],
+    log_scale: Mapping[str, np.ndarray],
+    names: Mapping[str, int],
+) -> Known:
+    """What each subject's data know of its log parameters, from the curvature at the mode.
+
+    There non-centred numbers x = eta/omega have the curvature 1 + omega I omega, and their
+    likelihood has the slope x: that of a normal with precision I and score I theta + x/omega.
+
+    Parameters
+    ----------
+    mode
+        Of non-centred numbers.
+    values
+        Named values there, [trial, subject] or [trial].
+    log_scale
+        Parameter to [trial, subject] log of its scale.
+    names
+        Parameter to its place among a subject's numbers.
     """
-    curvature = np.einsum("...kk->...k", mode.precision.subject)
-    schur = np.linalg.inv(eliminate(mode.precision).schur)
-    spread = np.sqrt(np.einsum("...pp->...p", schur))
-    order = list(flat.named(flat.start))
-    shared = [name for name in order if not name.startswith("x_")]
-    own = [name for name in order if name.startswith("x_")]
-    weights = {}
-    for name in names:
-        known = np.maximum(curvature[..., own.index(f"x_{name}")] - 1.0, 0.0)
-        omega = f"omega_{name}"
-        if omega in shared:
-            down = np.exp(-4.0 * np.minimum(spread[..., shared.index(omega)], 1.0))
-            known = known * down[:, None]
-        weights[name] = known / (1.0 + known)
-    return weights
+    trials, subjects = mode.precision.subject.shape[:2]
+    sigma = np.zeros(trials) if "sigma" not in values else values["sigma"]
+    if not names:
+        return Known(np.zeros((trials, subjects, 0, 0)), np.zeros((trials, subjects, 0)), sigma)
+    order = list(names.values())
+    omega = np.stack([values[f"omega_{name}"] for name in names], axis=-1)[:, None]
+    excess = mode.precision.subject[..., order, :][..., order] - np.eye(len(order))
+    least, axes = np.linalg.eigh(0.5 * (excess + np.swapaxes(excess, -1, -2)))
+    excess = (axes * np.maximum(least, 0.0)[..., None, :]) @ np.swapaxes(axes, -1, -2)
+    information = excess / (omega[..., :, None] * omega[..., None, :])
+    theta = np.stack([np.log(values[name]) - log_scale[name] for name in names], axis=-1)
+    eta = np.stack([values[f"eta_{name}"] for name in names], axis=-1)
+    # A slope where there is no curvature is not that of a normal
+    slope = np.where(np.einsum("...ii->...i", excess) > 1e-6, eta / omega**2, 0.0)
+    score = np.einsum("...ij,...j->...i", information, theta) + slope
+    return Known(information, score, np.broadcast_to(sigma, trials))
 
 
 def laplace_arrow(mode: Mode, precision: Precision) -> Arrow:
@@ -93,7 +120,7 @@ def laplace_arrow(mode: Mode, precision: Precision) -> Arrow:
 
 
 def dispersed(
-    rng: np.random.Generator,
+    rngs: Sequence[np.random.Generator],
     log_density: Callable[[np.ndarray], np.ndarray],
     centre: Float[np.ndarray, "trial d"],
     arrow: Arrow,
@@ -104,11 +131,11 @@ def dispersed(
     Among several times as many candidates the worst are dropped: the tails of the approximation
     where the posterior has none, from which a chain would not come back in a short warm-up.
     """
-    trials, size = centre.shape
+    size = centre.shape[1]
     subjects, k, p = arrow.cross.shape[-3:]
-    standard = rng.standard_normal((trials, CANDIDATES * count, size))
+    standard = np.stack([rng.standard_normal((CANDIDATES * count, size)) for rng in rngs])
     shared = standard[..., :p]
-    own = standard[..., p:].reshape(trials, -1, subjects, k)
+    own = standard[..., p:].reshape(len(centre), -1, subjects, k)
     each = np.einsum("bnkp,bcp->bcnk", arrow.cross, shared, optimize=True)
     each += np.einsum("bnkl,bcnl->bcnk", arrow.subject, own, optimize=True)
     moved = np.einsum("bpq,bcq->bcp", arrow.population, shared, optimize=True)
@@ -118,11 +145,11 @@ def dispersed(
     return np.take_along_axis(points, best[..., None], axis=1)
 
 
-def revived(rng: np.random.Generator, chains: Chains, trace: Trace) -> Chains:
+def revived(rngs: Sequence[np.random.Generator], chains: Chains, trace: Trace) -> Chains:
     """Chains that did not move put where others are; in the warm-up only."""
     moved = np.asarray(trace.acceptance).mean(axis=0) > 0.1
     place = np.tile(np.arange(moved.shape[1]), (moved.shape[0], 1))
-    for trial, alive in enumerate(moved):
+    for trial, (rng, alive) in enumerate(zip(rngs, moved, strict=True)):
         if alive.any() and not alive.all():
             place[trial, ~alive] = rng.choice(np.flatnonzero(alive), (~alive).sum())
     return Chains(

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-SHRINKAGE = 5.0
-"""Draws that the prior guess of a covariance counts as (as in Stan's windowed adaptation)."""
+FEW, MANY = 10.0, 300.0
+"""Draws that a guess counts as, for the population's covariance and for all of the subjects'."""
 
 
 class Arrow(NamedTuple):
@@ -114,30 +114,32 @@ def arrow_from_precision(precision: Precision) -> Arrow:
     )
 
 
-def arrow_from_draws(
-    draws: Float[np.ndarray, "trial draw d"], population: int, individual: int
-) -> Arrow:
-    """The arrow of the covariance of pooled draws, slightly shrunk towards a diagonal."""
-    trials, count, d = draws.shape
+def arrow_from_draws(draws: Float[np.ndarray, "trial draw d"], guess: Arrow) -> Arrow:
+    """The arrow of the covariance of pooled draws, shrunk towards a guess that counts as draws.
+
+    The population's few numbers are known from the draws soon; the many of the subjects only
+    where the draws are many.
+    """
+    trials, count, _ = draws.shape
+    subjects, k, p = guess.cross.shape[1:]
     centred = draws - draws.mean(axis=1, keepdims=True)
-    shared = centred[..., :population]
-    keep, lift = count / (count + SHRINKAGE), SHRINKAGE / (count + SHRINKAGE)
-    covariance = keep * np.swapaxes(shared, 1, 2) @ shared / (count - 1)
-    factor = np.linalg.cholesky(covariance + lift * 1e-3 * _diagonal(covariance))
+    shared, own = centred[..., :p], centred[..., p:].reshape(trials, count, subjects, k)
+    few = count / (count + FEW)
+    covariance = few * np.swapaxes(shared, 1, 2) @ shared / (count - 1)
+    covariance += (1.0 - few) * guess.population @ np.swapaxes(guess.population, 1, 2)
+    factor = np.linalg.cholesky(covariance)
     standard = np.swapaxes(np.linalg.solve(factor, np.swapaxes(shared, 1, 2)), 1, 2)
-    # Least squares of each subject's numbers on the whitened population's
-    gram = np.swapaxes(standard, 1, 2) @ standard + 1e-9 * count * np.eye(population)
-    moments = np.swapaxes(standard, 1, 2) @ centred[..., population:]
-    coefficients = np.linalg.solve(gram, moments)
-    rest = centred[..., population:] - standard @ coefficients
-    subjects = (d - population) // max(individual, 1)
-    each = rest.reshape(trials, count, subjects, individual)
-    own = keep * np.einsum("bmnk,bmnl->bnkl", each, each, optimize=True) / (count - 1)
-    return Arrow(
-        factor,
-        np.swapaxes(coefficients, 1, 2).reshape(trials, subjects, individual, population),
-        np.linalg.cholesky(own + lift * 1e-3 * _diagonal(own) + 1e-12 * np.eye(individual)),
-    )
+    # What the guess expects of the subjects where the population is; the rest is regressed on it
+    turn = np.linalg.solve(guess.population, factor)
+    cross = np.einsum("bnkp,bpq->bnkq", guess.cross, turn, optimize=True)
+    rest = own - np.einsum("bnkp,bcp->bcnk", cross, standard, optimize=True)
+    moments = np.einsum("bcp,bcnk->bnkp", standard, rest, optimize=True)
+    cross = cross + moments / (count + MANY)
+    rest = own - np.einsum("bnkp,bcp->bcnk", cross, standard, optimize=True)
+    many = count / (count + MANY)
+    each = many * np.einsum("bmnk,bmnl->bnkl", rest, rest, optimize=True) / (count - 1)
+    each += (1.0 - many) * guess.subject @ np.swapaxes(guess.subject, -1, -2)
+    return Arrow(factor, cross, np.linalg.cholesky(each))
 
 
 def positive(matrix: np.ndarray, floor: float) -> np.ndarray:
@@ -153,8 +155,3 @@ def positive(matrix: np.ndarray, floor: float) -> np.ndarray:
 
 def _inverse(matrix: np.ndarray) -> np.ndarray:
     return np.linalg.inv(matrix) if matrix.shape[-1] else matrix
-
-
-def _diagonal(matrix: np.ndarray) -> np.ndarray:
-    size = matrix.shape[-1]
-    return np.einsum("...ii->...i", matrix)[..., None] * np.eye(size)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from popk.population.condensed import Rows
 from popk.population.events import Events
 from popk.population.model import Model, Values
 
@@ -31,7 +32,9 @@ def information(
         tangent = {**zero, name: jnp.ones_like(etas[name])}
         (_, sd), (slope, _) = jax.jvp(observed_at, (zero,), (tangent,))
         weighed = jnp.where(events.observed, (slope / sd) ** 2, 0.0)
-        out[name.removeprefix("eta_")] = jnp.sum(weighed, axis=1)
+        steps = events.steps
+        total = steps.per_subject(weighed) if isinstance(steps, Rows) else weighed.sum(axis=1)
+        out[name.removeprefix("eta_")] = total
     return out
 
 

@@ -8,13 +8,15 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from popk.population.events import Events
-from popk.population.model import FlatDensity, Model, Values
+from popk.population.flat import FlatDensity
+from popk.population.model import Model
+from popk.population.parameters import Centring
 
 AT_ONCE = 800
 """Vectors that are computed side by side: one compiled shape, and bounded memory."""
 
 Collect = Callable[
-    [Float[np.ndarray, "chain draw d"], Events, Values],
+    [Float[np.ndarray, "chain draw d"], Events, Centring],
     tuple[dict[str, np.ndarray], Float[np.ndarray, "chain draw observation"]],
 ]
 
@@ -24,12 +26,12 @@ def collector(model: Model, flat: FlatDensity) -> Collect:
 
     It takes ([chain, draw, d], events, centring) and returns every named value, [chain, draw, ...]
     (the sampler's own variables ``x_...`` left out), and the log likelihood
-    [chain, draw, observation], observations by subject in file order.
+    [chain, draw, observation], observations by subject in the order of their rows.
     """
 
     def one(
-        vector: Array, events: Events, centring: Values
-    ) -> tuple[dict[str, Array], Float[Array, "subject step"]]:
+        vector: Array, events: Events, centring: Centring
+    ) -> tuple[dict[str, Array], Float[Array, "*row"]]:
         values = flat.constrain(vector, events, centring)
         log_c = model.predict(values, events).log_concentration
         named = {
@@ -42,7 +44,7 @@ def collector(model: Model, flat: FlatDensity) -> Collect:
     block = jax.jit(jax.vmap(one, (0, None, None)))
 
     def collect(
-        vectors: np.ndarray, events: Events, centring: Values
+        vectors: np.ndarray, events: Events, centring: Centring
     ) -> tuple[dict[str, np.ndarray], np.ndarray]:
         chains, count, size = vectors.shape
         rows = vectors.reshape(-1, size)

@@ -11,7 +11,6 @@ import numpy as np
 import scipy.fft
 from jaxtyping import Float
 from scipy.special import ndtri
-from scipy.stats import rankdata
 
 Draws = Float[np.ndarray, "chain draw quantity"]
 PerQuantity = Float[np.ndarray, " quantity"]
@@ -56,8 +55,20 @@ def rank_normalised(draws: Draws) -> Draws:
     scores = ndtri((np.arange(1, total + 1) - 0.375) / (total + 0.25))
     out = np.empty_like(flat)
     np.put_along_axis(out, order, np.broadcast_to(scores, flat.shape), axis=1)
-    for tied in np.flatnonzero((np.diff(ordered, axis=1) == 0).any(axis=1)):
-        out[tied] = ndtri((rankdata(flat[tied]) - 0.375) / (total + 0.25))
+    # A rejected proposal repeats a draw: equal values share the mean of their ranks
+    same = ordered[:, 1:] == ordered[:, :-1]
+    tied = np.flatnonzero(same.any(axis=1))
+    if tied.size:
+        place = np.arange(total)
+        begins = np.pad(~same[tied], ((0, 0), (1, 0)), constant_values=True)
+        ends = np.pad(~same[tied], ((0, 0), (0, 1)), constant_values=True)
+        first = np.maximum.accumulate(np.where(begins, place, 0), axis=1)
+        last = np.minimum.accumulate(np.where(ends, place, total - 1)[:, ::-1], axis=1)[:, ::-1]
+        # Half ranks as well: scores at 1, 1.5, 2, ...
+        halves = ndtri((0.5 * np.arange(2, 2 * total + 1) - 0.375) / (total + 0.25))
+        repaired = np.empty((tied.size, total))
+        np.put_along_axis(repaired, order[tied], halves[first + last], axis=1)
+        out[tied] = repaired
     return out.T.reshape(chains, count, quantities)
 
 
@@ -84,28 +95,27 @@ def ess(draws: Draws) -> PerQuantity:
         total = total + means.var(axis=1, ddof=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         correlation = 1.0 - (mean_variance[:, None] - covariance) / total[:, None]
-    sizes = np.array([_size(c, chains * count) for c in correlation])
     # A constant is known exactly
     constant = (flat.max(axis=(1, 2)) - flat.min(axis=(1, 2))) < np.finfo(float).resolution
-    return np.where(constant, float(chains * count), sizes)
+    return np.where(constant, float(chains * count), _sizes(correlation, chains * count))
 
 
-def _size(correlation: Float[np.ndarray, " lag"], total: int) -> float:
-    """From autocorrelations to an effective size; antithetic chains have more than `total`."""
-    count = len(correlation)
-    rho = [1.0, float(correlation[1])]
-    even, odd = rho
-    lag = 1
-    while lag < count - 3 and even + odd > 0.0:
-        even, odd = float(correlation[lag + 1]), float(correlation[lag + 2])
-        if even + odd >= 0.0:
-            rho += [even, odd]
-        lag += 2
-    last = lag - 2
+def _sizes(correlation: Float[np.ndarray, "quantity lag"], total: int) -> PerQuantity:
+    """From autocorrelations to effective sizes; antithetic chains have more than `total`.
+
+    Sums of pairs of lags are added while they are positive, each at most the one before.
+    """
+    count = correlation.shape[1]
+    correlation = correlation.copy()
+    correlation[:, 0] = 1.0
+    pairs = correlation[:, : count - count % 2].reshape(len(correlation), -1, 2).sum(axis=2)
+    most = max(-(-(count - 2) // 2) - 1, 0)
+    positive = pairs[:, : most + 1] > 0
+    ends = np.where(positive.all(axis=1), most, np.argmin(positive, axis=1))
+    monotone = np.minimum.accumulate(pairs, axis=1)
+    within = np.arange(pairs.shape[1]) < ends[:, None]
     # One more value where it helps, as an even lag's correlation cannot be negative
-    rho = rho[: last + 1] + ([even] if even > 0.0 else [0.0])
-    for t in range(1, last - 1, 2):
-        if rho[t + 1] + rho[t + 2] > rho[t - 1] + rho[t]:
-            rho[t + 1] = rho[t + 2] = 0.5 * (rho[t - 1] + rho[t])
-    time = -1.0 + 2.0 * sum(rho[: last + 1]) + rho[last + 1]
-    return total / max(time, 1.0 / math.log10(total)) if math.isfinite(time) else math.nan
+    after = np.maximum(np.take_along_axis(correlation, 2 * ends[:, None], axis=1)[:, 0], 0.0)
+    time = -1.0 + 2.0 * np.where(within, monotone, 0.0).sum(axis=1) + after
+    sizes = total / np.maximum(time, 1.0 / math.log10(total))
+    return np.where(np.isfinite(correlation).all(axis=1), sizes, np.nan)

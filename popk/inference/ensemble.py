@@ -8,46 +8,30 @@ stops when the convergence gate holds, checked on a fixed schedule.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
 
-from popk.inference.adaptation import (
-    MOST_LEAPS,
-    QUARTER_TURN,
-    Tuning,
-    centring_from,
-    dispersed,
-    laplace_arrow,
-    retuned,
-    revived,
-)
-from popk.inference.arrow import Arrow, arrow_from_draws
+from popk.inference.adaptation import Tuning, shortened
+from popk.inference.arrow import Arrow
 from popk.inference.convergence import constants, diagnostics, gate
 from popk.inference.draws import Collect, collector
-from popk.inference.lockstep import Chains, Program, Trace, program
-from popk.inference.mode import find_mode, subject_modes
+from popk.inference.lockstep import Chains
+from popk.inference.machine import CHUNK, WARMUP, Machine, Tuned, trial_seeds
 from popk.inference.posterior import Posterior, Progress
-from popk.inference.threads import cores, double_precision, side_by_side
+from popk.inference.threads import cores
 from popk.population.events import Events
-from popk.population.model import FlatDensity, Model, flatten
+from popk.population.model import Model
+from popk.population.parameters import Known
 from popk.spec.fit import Sampler as Settings
-from popk.spec.priors import Fixed
 
-CHUNK = 25
-"""Transitions of one run of the program."""
-WARMUP = (10, 10, 20, 25, 25)
-"""Transitions of the stages of warm-up; step size and metric are renewed after each."""
 CHECKED_AFTER = (100, 150, 200, 300, 400, 600, 800)
 """Draws of each chain after which the gate is tried; then every 200."""
 
 
-SHORTER = 0.6
 MOST_SHORTENED = 3
-"""After divergences the step size is cut by this factor, at most so often."""
+"""After divergences steps are shortened at most so often."""
 
 
 class State(NamedTuple):
@@ -57,12 +41,8 @@ class State(NamedTuple):
     ----------
     stage
         0 before the mode search, then the stages of warm-up, then sampling.
-    chains
-        [1, chain, ...] positions, log densities and gradients.
-    centring
-        Parameter to [subject] weights, frozen after the mode search.
-    arrow, step_size, leaps
-        Metric, step size and leapfrog steps; frozen after the warm-up.
+    tuned
+        Chains, and how they are tuned, of the one trial.
     draws, log_likelihood, stats
         What was drawn since, as in `Posterior`.
     shortened, dropped
@@ -73,10 +53,7 @@ class State(NamedTuple):
     """
 
     stage: int
-    chains: Chains
-    centring: dict[str, np.ndarray]
-    arrow: Arrow
-    tuning: Tuning
+    tuned: Tuned
     draws: dict[str, np.ndarray]
     log_likelihood: np.ndarray
     stats: dict[str, np.ndarray]
@@ -101,17 +78,14 @@ class Ensemble:
 
     def start(self) -> State:
         """The state before the mode search."""
-        flat, count = self._flat, self._count
-        p, k, n = flat.population, flat.individual, self.events.subjects
-        size = flat.start.size
-        chains = Chains(
-            np.tile(np.asarray(flat.start), (1, count, 1)),
-            np.full((1, count), -np.inf),
-            np.zeros((1, count, size)),
-        )
+        flat, n = self._machine.flat, self.events.subjects
+        p, k = flat.population, flat.individual
+        points = np.tile(np.asarray(flat.start), (1, self._count, 1))
+        chains = Chains(points, np.full((1, self._count), -np.inf), np.zeros(points.shape))
         arrow = Arrow(np.eye(p)[None], np.zeros((1, n, k, p)), np.tile(np.eye(k), (1, n, 1, 1)))
-        centring = {name: np.zeros(n) for name in self._varied}
-        return State(0, chains, centring, arrow, Tuning.first(size), *self._nothing, 0, 0, 0, "")
+        tuning = Tuning.first(flat.start.size)
+        tuned = Tuned(chains, self._machine.uncentred, arrow, tuning)
+        return State(0, tuned, *self._nothing, 0, 0, 0, "")
 
     def advance(self, state: State) -> State:
         """The mode search, one stage of warm-up, or `CHUNK` draws and the gate where it is due."""
@@ -142,76 +116,31 @@ class Ensemble:
             "chains": self._count,
             "draws": state.drawn,
             "warmup": sum(WARMUP),
-            "leapfrog_steps": int(state.tuning.leaps),
-            "step_size": float(state.tuning.step_size[0]),
+            "leapfrog_steps": state.tuned.tuning.leaps,
+            "step_size": float(state.tuned.tuning.step_size[0]),
             "seed": self.settings.seed,
         }
         return Posterior(state.draws, state.stats, state.log_likelihood, method)
 
     def _begin(self, state: State) -> State:
         """Mode, centring, metric and dispersed starting points."""
-        flat, p, k = self._flat, self._flat.population, self._flat.individual
-        difference = 1e-4 if double_precision() else 1e-2
-        first = np.asarray(flat.start, dtype=float)[None]
-        none = state.centring
-        mode = find_mode(lambda x: self._gradients(x, none), first, p, k, difference)
-        weights = centring_from(mode, state.centring, self._flat)
-        centring = {name: w[0] for name, w in weights.items()}
-        vector, precision = subject_modes(
-            lambda x: self._gradients(x, centring),
-            self._recentred(mode.vector, centring),
-            p,
-            k,
-            difference,
-        )
-        arrow = laplace_arrow(mode, precision)
-        rng = np.random.default_rng([self.settings.seed, 0])
-        points = dispersed(
-            rng, lambda x: self._gradients(x, centring)[0], vector, arrow, self._count
-        )
-        density, gradient = self._gradients(points, centring)
-        return state._replace(
-            stage=1, chains=Chains(points, density, gradient), centring=centring, arrow=arrow
-        )
 
-    def _recentred(
-        self, vector: np.ndarray, centring: dict[str, np.ndarray]
-    ) -> Float[np.ndarray, "trial d"]:
-        """The same point under other centring, from a non-centred one: x = w loc + eta omega^(w-1).
+        def named(vectors: np.ndarray, centring: Known) -> dict[str, np.ndarray]:
+            one = jax.tree.map(lambda a: a[0], centring)
+            values = self._collect(vectors[None], self.events, one)[0]
+            return {name: v[0] for name, v in values.items()}
 
-        With a correlation near enough to start Newton's method from.
-        """
-        none = {name: np.zeros_like(w) for name, w in centring.items()}
-        values = {
-            name: v[0, 0] for name, v in self._collect(vector[None], self.events, none)[0].items()
-        }
-        named = dict(self._flat.named(jnp.asarray(vector[0])))
-        for name, w in centring.items():
-            variability = self.model.spec.parameters[name].variability
-            if variability is None or variability.distribution == "normal":
-                continue
-            eta = values[f"eta_{name}"]
-            location = np.log(values[name]) - np.asarray(self.events.log_scale[name])[:, 0] - eta
-            prior = variability.sd
-            omega = prior.value if isinstance(prior, Fixed) else values[f"omega_{name}"]
-            named[f"x_{name}"] = w * location + eta * omega ** (w - 1.0)
-        return np.asarray(self._flat.flat(named), dtype=float)[None]
+        tuned, _ = self._machine.begin(self._seeds, named)
+        return state._replace(stage=1, tuned=tuned)
 
     def _warm(self, state: State) -> State:
-        count = WARMUP[state.stage - 1]
-        chains, trace = self._run(state, count)
-        tuning = retuned(state.tuning, trace.acceptance, self._target)
-        arrow = state.arrow
-        if state.stage > 1:
-            draws = np.moveaxis(trace.vector, 0, 1).reshape(1, -1, trace.vector.shape[-1])
-            arrow = arrow_from_draws(draws, self._flat.population, self._flat.individual)
-        rng = np.random.default_rng([self.settings.seed, 1, state.stage])
-        chains = revived(rng, chains, trace)
-        return state._replace(stage=state.stage + 1, chains=chains, arrow=arrow, tuning=tuning)
+        tuned = self._machine.warm(state.tuned, state.stage, self._seeds, self._target)
+        return state._replace(stage=state.stage + 1, tuned=tuned)
 
     def _sample(self, state: State) -> State:
         count = min(CHUNK, self.settings.draws - state.drawn)
-        chains, trace = self._run(state, count)
+        chains, trace = self._machine.run(state.tuned, self._seeds, state.stage, count)
+        tuning = state.tuned.tuning
         if trace.diverging.any() and state.shortened < MOST_SHORTENED:
             return self._shortened(state, chains)
         new = {
@@ -219,15 +148,15 @@ class Ensemble:
             "energy": trace.energy,
             "lp": trace.log_density,
             "acceptance": trace.acceptance,
-            "steps": np.full(trace.energy.shape, int(state.tuning.leaps)),
-            "step_size": np.full(trace.energy.shape, float(state.tuning.step_size[0])),
+            "steps": np.full(trace.energy.shape, tuning.leaps),
+            "step_size": np.full(trace.energy.shape, float(tuning.step_size[0])),
         }
         stats = {
             name: np.concatenate([state.stats[name], np.moveaxis(rows, 0, -1)[0]], axis=1)
             for name, rows in new.items()
         }
         vectors = np.moveaxis(trace.vector[:, 0], 0, 1)
-        draws, log_likelihood = self._collect(vectors, self.events, state.centring)
+        draws, log_likelihood = self._collect(vectors, self.events, self._centring(state))
         if state.drawn:
             draws = {
                 name: np.concatenate([state.draws[name], new], axis=1)
@@ -235,7 +164,7 @@ class Ensemble:
             }
         state = state._replace(
             stage=state.stage + 1,
-            chains=chains,
+            tuned=state.tuned._replace(chains=chains),
             draws=draws,
             log_likelihood=np.concatenate([state.log_likelihood, log_likelihood], axis=1),
             stats=stats,
@@ -248,14 +177,9 @@ class Ensemble:
 
     def _shortened(self, state: State, chains: Chains) -> State:
         """Begin the draws anew with smaller steps: a divergence is a step that was too long."""
-        step_size = SHORTER * state.tuning.step_size
-        leaps = int(np.ceil(QUARTER_TURN / step_size[0]))
         return State(
             state.stage + 1,
-            chains,
-            state.centring,
-            state.arrow,
-            Tuning(step_size, min(leaps, MOST_LEAPS)),
+            state.tuned._replace(chains=chains, tuning=shortened(state.tuned.tuning)),
             *self._nothing,
             state.shortened + 1,
             state.dropped + state.drawn + CHUNK,
@@ -290,105 +214,21 @@ class Ensemble:
             if not check.passed
         )
 
-    def _run(self, state: State, count: int) -> tuple[Chains, Trace]:
-        """`count` transitions of all chains, the chains shared among the cores."""
-        rng = np.random.default_rng([self.settings.seed, 2, state.stage])
-        stretch = np.ones(CHUNK)
-        stretch[:count] = rng.uniform(0.75, 1.25, count)
-        key = jax.random.fold_in(jax.random.key(self.settings.seed), state.stage)
-        arguments = (
-            state.arrow, state.tuning.step_size, state.tuning.leaps, stretch, count
-        )  # fmt: skip
-        return self._spread(state.chains, key, state.centring, *arguments)
-
-    def _gradients(
-        self, points: np.ndarray, centring: dict[str, np.ndarray]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Log densities and gradients at any number of points: a transition of no length."""
-        flat, n = self._flat, self.events.subjects
-        p, k, count = flat.population, flat.individual, points.shape[1]
-        arrow = Arrow(np.eye(p)[None], np.zeros((1, n, k, p)), np.zeros((1, n, k, k)))
-        densities, gradients = [], []
-        for first in range(0, count, self._count):
-            block = points[:, first : first + self._count]
-            short = self._count - block.shape[1]
-            block = np.concatenate([block, np.repeat(block[:, :1], short, axis=1)], axis=1)
-            chains = Chains(block, np.full(block.shape[:2], -np.inf), np.zeros(block.shape))
-            here, _ = self._spread(
-                chains, jax.random.key(0), centring, arrow, np.zeros(1), 1, np.zeros(CHUNK), 1
-            )
-            densities.append(here.log_density)
-            gradients.append(here.gradient)
-        return (
-            np.concatenate(densities, axis=1)[:, :count],
-            np.concatenate(gradients, axis=1)[:, :count],
-        )
-
-    def _spread(
-        self, chains: Chains, key: jax.Array, centring: dict[str, np.ndarray], *tuning: Any
-    ) -> tuple[Chains, Trace]:
-        """Run the program on equal shares of the chains, one thread each."""
-        arrow, step_size, leaps, stretch, count = tuning
-        dtype = jnp.zeros(0).dtype
-
-        def real(tree: Any) -> Any:
-            return jax.tree.map(lambda a: jnp.asarray(a, dtype), tree)
-
-        shared = (
-            self._events,
-            {name: real(w)[None] for name, w in centring.items()},
-            real(arrow),
-            real(step_size),
-            jnp.asarray(leaps, jnp.int32),
-            real(stretch),
-            jnp.asarray(count, jnp.int32),
-        )
-        shares = [
-            (
-                real(jax.tree.map(lambda a, i=i: np.split(a, self._groups, axis=1)[i], chains)),
-                jax.random.fold_in(key, i)[None],
-                *shared,
-            )
-            for i in range(self._groups)
-        ]
-        run = self._compiled(shares[0])
-        results = side_by_side(lambda share: run(*share), shares)
-        ends, traces = zip(*results, strict=True)
-        whole = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *ends)
-        trace = jax.tree.map(lambda *parts: np.concatenate(parts, axis=2)[:count], *traces)
-        return whole, trace
-
-    def _compiled(self, share: Any) -> Program:
-        """The program, compiled once and before the threads start."""
-        if not self._programs:
-            run = jax.jit(program(self._flat, CHUNK))
-            self._programs.append(run.lower(*share).compile())
-        return self._programs[0]
+    def _centring(self, state: State) -> Known:
+        return jax.tree.map(lambda a: a[0], state.tuned.centring)
 
     @cached_property
     def _collect(self) -> Collect:
-        return collector(self.model, self._flat)
+        return collector(self.model, self._machine.flat)
 
     @cached_property
-    def _programs(self) -> list[Any]:
-        return []
-
-    @cached_property
-    def _events(self) -> Events:
-        dtype = jnp.zeros(0).dtype
-        return jax.tree.map(
-            lambda a: jnp.asarray(a, bool if a.dtype == bool else dtype)[None], self.events
-        )
-
-    @cached_property
-    def _flat(self) -> FlatDensity:
-        none = {name: np.zeros(self.events.subjects) for name in self._varied}
-        return flatten(self.model, self.events, none)
+    def _machine(self) -> Machine:
+        leaves = len(jax.tree.leaves(self.events))
+        return Machine(self.model, self.events, (False,) * leaves, 1, self._count, 1, self._groups)
 
     @property
-    def _varied(self) -> tuple[str, ...]:
-        spec = self.model.spec
-        return tuple(n for n, p in spec.parameters.items() if p.variability is not None)
+    def _seeds(self) -> np.ndarray:
+        return trial_seeds(self.settings.seed, [0])
 
     @property
     def _count(self) -> int:

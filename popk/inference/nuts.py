@@ -16,7 +16,8 @@ from popk.inference.draws import collector
 from popk.inference.posterior import Posterior, Progress
 from popk.inference.threads import side_by_side
 from popk.population.events import Events
-from popk.population.model import FlatDensity, Model, flatten
+from popk.population.flat import FlatDensity, flatten
+from popk.population.model import Model
 from popk.spec.fit import Sampler as Settings
 
 CHUNK = 50

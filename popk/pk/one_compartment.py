@@ -6,7 +6,7 @@ Between two steps the infusion rate R and k = CL/V are constant, so that
 
 (Gibaldi & Perrier, Pharmacokinetics, 2nd ed. 1982, ch. 1-2). Where nothing is given, the amount
 is carried as its last value and the exponent since, so that its logarithm neither underflows
-nor loses its gradient.
+nor loses its gradient. Where k never changes the amount is a sum over all doses before.
 """
 
 from functools import partial
@@ -18,37 +18,72 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
 from popk.pk.dosing import Steps
+from popk.pk.past import Past
 
 NO_DRUG = -1e4
 """Stands for log 0: below any log concentration that a dose can leave, finite in float32."""
 
 
 def log_concentration(
-    steps: Steps,
+    history: Steps | Past,
     CL: Float[Array, "..."] | Float[Array, " step"],
     V: Float[Array, "..."] | Float[Array, " step"],
 ) -> Float[Array, " step"]:
-    """Log concentration at (just after) each step.
+    """Log concentration at (just after) each step of one subject, or at each row of a `Past`.
 
     Parameters
     ----------
-    steps
-        The subject's history.
+    history
+        What the subject was given.
     CL, V
         Clearance (volume/time) and volume; one value, or one for each step, which then holds
-        over the time that leads to the step and at it.
+        over the time that leads to the step and at it; for a `Past` one for each row.
 
     Returns
     -------
     Array
-        [step] log of amount per volume, in the units of `steps` and V; `NO_DRUG` where no drug
+        [step] log of amount per volume, in the units of `history` and V; `NO_DRUG` where no drug
         has been given since the beginning or the last reset.
     """
     k = CL / V
+    if isinstance(history, Past):
+        log_amount = _log_amount(history, k)
+        return jnp.where(log_amount == NO_DRUG, NO_DRUG, log_amount - jnp.log(V))
+    return _log_concentration_of_steps(history, k, V)
+
+
+def _log_concentration_of_steps(
+    steps: Steps, k: Float[Array, "..."] | Float[Array, " step"], V: Float[Array, "..."]
+) -> Float[Array, " step"]:
     settled, decay = _amount(steps, k) if jnp.ndim(k) else _amount_constant_k(steps, k)
     given = settled > 0
     log_amount = jnp.log(jnp.where(given, settled, 1.0)) - decay
     return jnp.where(given, log_amount - jnp.log(V), NO_DRUG)
+
+
+def _sum_of_doses(past: Past, k: Float[Array, " row"]) -> Float[Array, " row"]:
+    """Log of what is left of all doses. Summed one by one: their number is small and known."""
+    total = jnp.zeros_like(past.since)
+    for rate, ran, ended in zip(past.rate, past.ran, past.ended, strict=True):
+        total = total - rate * jnp.expm1(-k * ran) * jnp.exp(-k * ended)
+    total = total / k
+    for bolus, ended in zip(past.bolus, past.bolus_ended, strict=True):
+        total = total + bolus * jnp.exp(-k * ended)
+    for i in range(past.steady_rate.shape[0]):
+        amount = _steady_amount(
+            past.steady_rate[i],
+            past.steady_bolus[i],
+            past.steady_pulse[i],
+            past.steady_pulse_duration[i],
+            past.steady_interval[i],
+            k,
+        )
+        total = total + amount * jnp.exp(-k * past.steady_ended[i])
+    given = total > 0
+    return jnp.where(given, jnp.log(jnp.where(given, total, 1.0)) - k * past.since, NO_DRUG)
+
+
+_log_amount = jax.custom_jvp(_sum_of_doses)
 
 
 class _Amount(NamedTuple):
@@ -67,7 +102,14 @@ def _amount(steps: Steps, k: Float[Array, " step"]) -> _Amount:
         amount = amount * (1.0 - lost) + step.rate * (lost / k)
         added = step.bolus
         if step.steady_rate is not None:
-            added = added + _steady_amount(step, k)
+            added = added + _steady_amount(
+                step.steady_rate,
+                step.steady_bolus,
+                step.steady_pulse,
+                step.steady_pulse_duration,
+                step.steady_interval,
+                k,
+            )
         amount = amount * step.keep + added
         ran = (step.rate > 0) & (step.duration > 0)
         renewed = ran | (added > 0) | (step.keep == 0)
@@ -89,14 +131,17 @@ def _amount_constant_k(steps: Steps, k: Float[Array, ""]) -> _Amount:
     return _amount(steps, jnp.broadcast_to(k, steps.duration.shape))
 
 
-@partial(_amount_constant_k.defjvp, symbolic_zeros=True)
-def _(primals, tangents):
-    steps, k = primals
-    if not all(isinstance(t, SymbolicZero) for t in jax.tree.leaves(tangents[0])):
-        # Slopes in amounts and rates are wanted as well: no short cut
-        return jax.jvp(_amount_constant_k.fun, primals, jax.tree.map(_as_array, tangents))
-    amount, slope = jax.jvp(partial(_amount_constant_k.fun, steps), (k,), (jnp.ones_like(k),))
-    return amount, jax.tree.map(lambda s: s * _as_array(tangents[1]), slope)
+def _slope_in_k(function: Any) -> None:
+    """Give a function of (history, k) its derivative: forward in k alone, wherever that is all."""
+
+    @partial(function.defjvp, symbolic_zeros=True)
+    def _(primals, tangents):
+        history, k = primals
+        if not all(isinstance(t, SymbolicZero) for t in jax.tree.leaves(tangents[0])):
+            # Slopes in amounts and rates are wanted as well: no short cut
+            return jax.jvp(function.fun, primals, jax.tree.map(_as_array, tangents))
+        value, slope = jax.jvp(partial(function.fun, history), (k,), (jnp.ones_like(k),))
+        return value, jax.tree.map(lambda s: s * _as_array(tangents[1]), slope)
 
 
 def _as_array(tangent: Array | SymbolicZero) -> Array:
@@ -106,18 +151,18 @@ def _as_array(tangent: Array | SymbolicZero) -> Array:
     return jnp.zeros(tangent.shape, dtype)
 
 
-def _steady_amount(step: Steps, k: Array) -> Array:
+def _steady_amount(
+    rate: Array, bolus: Array, pulse: Array, pulse_duration: Array, interval: Array, k: Array
+) -> Array:
     """Amount just before the step that regular doses since for ever have left.
 
     Each past dose has decayed for a whole number of intervals: a geometric series.
     """
-    assert step.steady_rate is not None
-    assert step.steady_bolus is not None
-    assert step.steady_pulse is not None
-    assert step.steady_pulse_duration is not None
-    assert step.steady_interval is not None
-    turnover = k * step.steady_interval
     # Decay from the end of a pulse (of a bolus: its time) to the next: exponents stay negative
-    decay = jnp.exp(k * (step.steady_pulse_duration - step.steady_interval))
-    pulse = -jnp.expm1(-k * step.steady_pulse_duration) * step.steady_pulse / k
-    return step.steady_rate / k + (step.steady_bolus + pulse) * decay / -jnp.expm1(-turnover)
+    decay = jnp.exp(k * (pulse_duration - interval))
+    infused = -jnp.expm1(-k * pulse_duration) * pulse / k
+    return rate / k + (bolus + infused) * decay / -jnp.expm1(-k * interval)
+
+
+_slope_in_k(_amount_constant_k)
+_slope_in_k(_log_amount)

@@ -12,9 +12,10 @@ from typing import no_type_check
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from popk.pk.dosing import NumericArray
+from popk.population.gathering import Places
 
 SQRT_HALF = math.sqrt(0.5)
 HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
@@ -25,13 +26,14 @@ def log_ndtr(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Log of the standard normal distribution function, accurate in both tails.
 
     By erfc where that does not underflow, by the asymptotic series (Abramowitz & Stegun 26.2.12)
-    further down. Half the work of `jax.scipy.special.log_ndtr`, and one product in its gradient.
+    further down: one logarithm and one erfc, and one exponential in its gradient.
     """
     far = _far(z)
-    tail = 0.5 * jax.lax.erfc(jnp.abs(jnp.maximum(z, far)) * SQRT_HALF)
-    near = jnp.where(z > 0, jnp.log1p(-tail), jnp.log(jnp.where(z > 0, 0.5, tail)))
+    near = 0.5 * jax.lax.erfc(-jnp.maximum(z, far) * SQRT_HALF)
     x = jnp.minimum(z, far)
-    return jnp.where(z > far, near, _log_density(x) - jnp.log(-x) + jnp.log1p(-_shortfall(x)))
+    return jnp.log(jnp.where(z > far, near, (_shortfall(x) - 1.0) / x)) + jnp.where(
+        z > far, 0.0, _log_density(x)
+    )
 
 
 @log_ndtr.defjvp
@@ -62,66 +64,66 @@ def _log_density(z: Array) -> Array:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
 class Slots:
-    """The censored rows of each subject, gathered; axis `slot` is as long as the most censored.
+    """The censored rows of one list of rows, gathered; axis `slot`.
 
     Attributes
     ----------
-    place
-        [subject, slot, step] 1 at the slot's step, else 0; all 0 for an unused slot. Gathering by
-        a product keeps scatter out of the gradient.
+    row
+        The row of each slot; an unused slot has none.
     lower, upper
-        [subject, slot] bounds, in concentration units; None where all intervals are one-sided.
+        [slot] bounds, in concentration units; None where all intervals are one-sided.
     bound, sign
-        [subject, slot] the one bound and +1 where the true value lies below it, -1 above; None
-        where some interval has two sides.
+        [slot] the one bound and +1 where the true value lies below it, -1 above; None where
+        some interval has two sides.
     """
 
-    place: Float[NumericArray, "subject slot step"]
-    lower: Float[NumericArray, "subject slot"] | None
-    upper: Float[NumericArray, "subject slot"] | None
-    bound: Float[NumericArray, "subject slot"] | None
-    sign: Float[NumericArray, "subject slot"] | None
+    row: Places
+    lower: Float[NumericArray, "*trial slot"] | None
+    upper: Float[NumericArray, "*trial slot"] | None
+    bound: Float[NumericArray, "*trial slot"] | None
+    sign: Float[NumericArray, "*trial slot"] | None
 
     def log_probability(
-        self, mean: Array, sd: Array, transform: Callable[[Array], Array]
-    ) -> Float[Array, "subject step"]:
-        """Log probability of each censored row's interval at its step, 0 elsewhere."""
-        if self.place.shape[1] == 0:
+        self,
+        mean: Float[Array, " row"],
+        sd: Float[Array, " row"],
+        transform: Callable[[Array], Array],
+    ) -> Float[Array, " row"]:
+        """Log probability of each censored row's interval, 0 at the others."""
+        bounds = self.bound if self.bound is not None else self.lower
+        assert bounds is not None
+        if bounds.shape[-1] == 0:
             return jnp.zeros_like(mean)
-        used = jnp.sum(self.place, axis=-1)
-        mean = jnp.einsum("nls,ns->nl", self.place, mean)
-        sd = jnp.einsum("nls,ns->nl", self.place, sd) + (1.0 - used)
+        mean, sd = self.row.take(mean), self.row.take(sd)
+        used = sd > 0
+        sd = jnp.where(used, sd, 1.0)
         if self.bound is not None and self.sign is not None:
             interval = log_ndtr(self.sign * (transform(self.bound) - mean) / sd)
         else:
             assert self.lower is not None
             assert self.upper is not None
             interval = log_normal_interval(transform(self.lower), transform(self.upper), mean, sd)
-        return jnp.einsum("nls,nl->ns", self.place, jnp.where(used > 0, interval, 0.0))
+        return self.row.put(jnp.where(used, interval, 0.0))
 
 
-def gather_censored(
-    censored: Bool[np.ndarray, "subject step"],
-    lower: Float[np.ndarray, "subject step"],
-    upper: Float[np.ndarray, "subject step"],
-    slots: int = 0,
+def slots_of(
+    row: Places,
+    lower: Float[np.ndarray, "*trial slot"],
+    upper: Float[np.ndarray, "*trial slot"],
+    *,
+    two_sided: bool = False,
 ) -> Slots:
-    """Gather censored rows, in at least `slots` slots (none where no row is censored)."""
-    most = max(int(censored.sum(axis=1).max()), slots)
-    place = np.zeros((*censored.shape[:1], most, censored.shape[1]))
-    for subject, row in enumerate(censored):
-        steps = np.flatnonzero(row)
-        place[subject, np.arange(len(steps)), steps] = 1.0
-    at = place.argmax(axis=2)
-    low, high = (np.take_along_axis(a, at, axis=1) for a in (lower, upper))
-    unused = place.sum(axis=2) == 0
-    one_sided = np.isneginf(low) | np.isposinf(high) | unused
-    if not one_sided.all():
-        low, high = np.where(unused, -np.inf, low), np.where(unused, np.inf, high)
-        return Slots(place, low, high, None, None)
-    below = np.isneginf(low)
-    bound = np.where(unused, 1.0, np.where(below, high, low))
-    return Slots(place, None, None, bound, np.where(below, 1.0, -1.0))
+    """Slots with these bounds, those of an unused slot (-inf, inf).
+
+    `two_sided` asks for two bounds even where one is enough, so that data sets can be stacked.
+    """
+    unused = np.isneginf(lower) & np.isposinf(upper)
+    one_sided = np.isneginf(lower) | np.isposinf(upper)
+    if two_sided or not one_sided.all():
+        return Slots(row, lower, upper, None, None)
+    below = np.isneginf(lower)
+    bound = np.where(unused, 1.0, np.where(below, upper, lower))
+    return Slots(row, None, None, bound, np.where(below, 1.0, -1.0))
 
 
 def log_bound(bound: Array) -> Array:

@@ -1,7 +1,7 @@
 """A `Dataset` as the arrays that a model computes with: [subject, step], in the model's units."""
 
 from dataclasses import dataclass, fields
-from typing import NamedTuple, no_type_check
+from typing import Any, NamedTuple, no_type_check
 
 import jax
 import numpy as np
@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 
 from popk.data.dataset import Dataset
 from popk.pk.dosing import Doses, History, NumericArray, Steps, history, without_steady_state
-from popk.population.censoring import Slots, gather_censored
+from popk.population.censoring import Slots
 from popk.population.covariates import covariate_term
 from popk.population.residual import vanishes_without_drug
 from popk.spec.model import CovariateEffect, Linear, ModelSpec, Scale
@@ -24,41 +24,43 @@ from popk.spec.units import UnitError, conversion_factor, quantity
 class Events:
     """All subjects' histories, covariates and observations; padding is masked.
 
+    Rows are the steps of the histories, [subject, step]; in condensed events one list of all
+    observed rows, [row].
     Arrays of covariates have one column where nothing changes within any subject, else one for
     each step.
 
     Attributes
     ----------
     steps
-        Dosing histories in the model's time and amount.
+        `Steps` of each subject, or condensed `Rows`, in the model's time and amount.
     log_scale
         Parameter to [subject, column] log of its scale, e.g. log(BSA / 1 m²).
     terms
         Covariate effect to [subject, column] the number its relation uses.
     observed
-        [subject, step] True where the step enters the likelihood.
+        [...] True where the row enters the likelihood.
     dv
-        [subject, step] observed concentration; 1 where there is none.
+        [...] observed concentration; 1 where there is none.
     censored, lower, upper
-        [subject, step] True where only the bounds are known, and the bounds.
+        [...] True where only the bounds are known, and the bounds.
     slots
-        The censored steps gathered; None to compute an interval at every step.
+        The censored rows gathered (see `condensed`); None to compute an interval at every row.
     """
 
-    steps: Steps
-    log_scale: dict[str, Float[NumericArray, "subject column"]]
-    terms: dict[str, Float[NumericArray, "subject column"]]
-    observed: Bool[NumericArray, "subject step"]
-    dv: Float[NumericArray, "subject step"]
-    censored: Bool[NumericArray, "subject step"]
-    lower: Float[NumericArray, "subject step"]
-    upper: Float[NumericArray, "subject step"]
+    steps: Any
+    log_scale: dict[str, Float[NumericArray, "*trial subject column"]]
+    terms: dict[str, Float[NumericArray, "*trial subject column"]]
+    observed: Bool[NumericArray, "*row"]
+    dv: Float[NumericArray, "*row"]
+    censored: Bool[NumericArray, "*row"]
+    lower: Float[NumericArray, "*row"]
+    upper: Float[NumericArray, "*row"]
     slots: Slots | None = None
 
     @property
     def subjects(self) -> int:
         """Number of subjects."""
-        return self.observed.shape[0]
+        return next(iter(self.log_scale.values())).shape[-2]
 
 
 class Layout(NamedTuple):
@@ -125,9 +127,8 @@ def arrange(spec: ModelSpec, dataset: Dataset) -> tuple[Events, Layout]:
         observed=observed,
         dv=np.where(measured, at_steps(dataset.dv) * concentration, 1.0),
         censored=censored,
-        lower=(lower := np.where(censored, at_steps(dataset.lower) * concentration, -np.inf)),
-        upper=(upper := np.where(censored, at_steps(dataset.upper) * concentration, np.inf)),
-        slots=gather_censored(censored, lower, upper),
+        lower=np.where(censored, at_steps(dataset.lower) * concentration, -np.inf),
+        upper=np.where(censored, at_steps(dataset.upper) * concentration, np.inf),
     )
     _refuse_impossible(spec, dataset, histories)
     return events, layout

@@ -1,23 +1,29 @@
-"""The population model: one NumPyro model function, one `predict`, one flat log density."""
+"""The population model: one NumPyro model function and one `predict`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpyro
 import numpyro.distributions as dist
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
-from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
 
 from popk.pk import one_compartment
 from popk.pk.dosing import NumericArray
+from popk.population.condensed import Rows
 from popk.population.covariates import coefficient_names, log_factor
 from popk.population.events import Events
-from popk.population.parameters import Eta, draw, draw_etas, draw_positive_linear, median
+from popk.population.parameters import (
+    Centring,
+    Eta,
+    Known,
+    draw,
+    draw_etas,
+    draw_positive_linear,
+    eliminated,
+)
 from popk.population.residual import Observation, sigma_names
 from popk.spec.model import Linear, Maturation, ModelSpec, Parameter
 from popk.spec.priors import Fixed, Prior
@@ -32,14 +38,15 @@ class Prediction(NamedTuple):
     """What a model predicts for given parameter values.
 
     log_concentration
-        [subject, step] log of the predicted concentration, in the model's concentration unit.
+        [subject, step], or [row] of condensed events: log of the predicted concentration, in the
+        model's concentration unit.
 
     Parameters
     ----------
         Parameter to [subject, column], in the parameter's own unit.
     """
 
-    log_concentration: Float[Array, "subject step"]
+    log_concentration: Float[Array, "*row"]
     parameters: dict[str, Float[Array, "subject column"]]
 
 
@@ -53,7 +60,7 @@ class Model:
 
     spec: ModelSpec
 
-    def __call__(self, events: Events, centring: Values | None = None) -> None:
+    def __call__(self, events: Events, centring: Centring | None = None) -> None:
         """The NumPyro model.
 
         Parameters
@@ -61,8 +68,8 @@ class Model:
         events
             Data in the model's units.
         centring
-            Parameter to [subject] weights between 0 (non-centred, the default) and 1 (centred):
-            another way to write the same posterior.
+            Parameter to [subject] weights between 0 (non-centred, the default) and 1 (centred), or
+            what the data know: another way to write the same posterior.
         """
         spec, events = self.spec, jax.tree.map(jnp.asarray, events)
         values: dict[str, Array] = {}
@@ -80,11 +87,16 @@ class Model:
                 )
             else:
                 values[effect.name] = draw(effect.name, effect.effect)
-        etas = draw_etas(self._etas(values, events, centring or {}), self._cholesky())
+        sigma = self._sigma()
+        weights = {} if centring is None or isinstance(centring, Known) else centring
+        variability = self._etas(values, events, weights)
+        known = None
+        if isinstance(centring, Known):
+            known = eliminated(variability, centring, {**self.fixed(), **sigma})
+        etas = draw_etas(variability, self._cholesky(), known)
         for name, eta in etas.items():
             values[f"eta_{name}"] = eta
             numpyro.deterministic(f"eta_{name}", eta)
-        sigma = self._sigma()
         prediction = self.predict(values, events)
         for name, individual in prediction.parameters.items():
             numpyro.deterministic(name, individual[:, 0])
@@ -115,7 +127,10 @@ class Model:
         concentrate = STRUCTURES[spec.structure]
         # One column broadcasts over the steps of a subject
         cl, v = (jnp.squeeze(a, 1) if a.shape[1] == 1 else a for a in (cl, v))
-        log_c = jax.vmap(concentrate)(events.steps, cl, v)
+        if isinstance(events.steps, Rows):
+            log_c = _at_rows(concentrate, events.steps, cl, v)
+        else:
+            log_c = jax.vmap(concentrate)(events.steps, cl, v)
         no_drug = log_c == one_compartment.NO_DRUG
         log_c = jnp.where(no_drug, log_c, log_c + jnp.log(per_liter))
         return Prediction(log_c, parameters)
@@ -239,102 +254,17 @@ class Model:
         return {name: draw(name, priors[name]) for name in sigma_names(self.spec.residual)}
 
 
+def _at_rows(
+    concentrate: Callable[..., Array], rows: Rows, cl: Array, v: Array
+) -> Float[Array, " row"]:
+    """Log concentration at each row of a list, block by block."""
+    return jnp.concatenate(
+        [
+            concentrate(past, subject.take(cl), subject.take(v))
+            for past, subject in zip(rows.blocks, rows.subject, strict=True)
+        ]
+    )
+
+
 def _as_prior(df: float | Prior) -> Prior:
     return Fixed(prior="fixed", value=df) if isinstance(df, int | float) else df
-
-
-class FlatDensity(NamedTuple):
-    """The posterior as a function of one vector of unconstrained numbers.
-
-    The vector holds the population's numbers and then, subject by subject, each subject's own:
-    given the former the latter are independent, which samplers and metrics use.
-
-    Attributes
-    ----------
-    population, individual
-        Length of the population part, and numbers of each subject.
-    start
-        The centre of the priors, with all etas zero.
-    log_density
-        (vector, events, centring) -> log posterior density up to a constant, Jacobian included.
-    constrain
-        (vector, events, centring) -> every named value of the model, derived ones included.
-    flat, named
-        From unconstrained values of the sample sites by name to the vector, and back.
-    """
-
-    population: int
-    individual: int
-    start: Float[Array, " d"]
-    log_density: Callable[..., Float[Array, ""]]
-    constrain: Callable[..., dict[str, Array]]
-    flat: Callable[[Values], Float[Array, " d"]]
-    named: Callable[[Float[Array, " d"]], dict[str, Array]]
-
-
-def flatten(model: Model, events: Events, centring: Values | None = None) -> FlatDensity:
-    """Write a model's posterior as a flat log density, for samplers and optimisers.
-
-    `events` gives the shapes; the functions returned take events and centring as arguments, with
-    `centring` as their default.
-    """
-    centre = jax.jit(partial(prior_centre, model))(events, centring)
-    own = tuple(name for name in centre if name.startswith("x_"))
-    shared, unravel = ravel_pytree({k: v for k, v in centre.items() if k not in own})
-    split = shared.size
-
-    def flat(values: Values) -> Array:
-        shared, _ = ravel_pytree({k: v for k, v in values.items() if k not in own})
-        each = [jnp.asarray(values[name]) for name in own]
-        individual = jnp.stack(each, axis=1).ravel() if each else jnp.zeros(0)
-        return jnp.concatenate([shared, individual.astype(shared.dtype)])
-
-    def named(vector: Array) -> dict[str, Array]:
-        individual = vector[split:].reshape(-1, max(len(own), 1))
-        return {**unravel(vector[:split]), **{n: individual[:, i] for i, n in enumerate(own)}}
-
-    def log_posterior(vector: Array, events: Events, centring: Values | None = centring) -> Array:
-        energy = potential_energy(model, (events, centring), {}, named(vector))
-        return -jnp.asarray(energy)
-
-    def constrain(
-        vector: Array, events: Events, centring: Values | None = centring
-    ) -> dict[str, Array]:
-        return constrain_fn(model, (events, centring), {}, named(vector), return_deterministic=True)
-
-    return FlatDensity(split, len(own), flat(centre), log_posterior, constrain, flat, named)
-
-
-def prior_centre(model: Model, events: Events, centring: Values | None = None) -> Values:
-    """Unconstrained values of all sample sites at the medians of the priors and etas of zero."""
-    priors = model.population_priors()
-
-    def centre(site: dict[str, Any]) -> Array | None:
-        if site["type"] != "sample" or site["is_observed"]:
-            return None
-        prior: Any = site["fn"]
-        if site["name"] in priors:
-            middle = jnp.asarray(median(priors[site["name"]]))
-            if isinstance(prior, dist.TwoSidedTruncatedDistribution):
-                low, high = jnp.asarray(prior.low), jnp.asarray(prior.high)
-                margin = 0.01 * (high - low)
-                middle = jnp.clip(middle, low + margin, high - margin)
-            return middle
-        # A Student-t with one degree of freedom or less has a centre but no mean
-        return jnp.asarray(prior.loc if isinstance(prior, dist.StudentT) else prior.mean)
-
-    def correlated(site: dict[str, Any]) -> Array | None:
-        if site["name"] == "correlation_cholesky" and site["type"] == "sample":
-            return jnp.eye(site["fn"].dimension)
-        return centre(site)
-
-    seeded = numpyro.handlers.seed(model, jax.random.key(0))
-    trace = numpyro.handlers.trace(
-        numpyro.handlers.substitute(seeded, substitute_fn=correlated)
-    ).get_trace(events, centring)
-    values = {
-        name: site["value"]
-        for name, site in trace.items()
-        if site["type"] == "sample" and not site["is_observed"]
-    }
-    return unconstrain_fn(model, (events, centring), {}, values)

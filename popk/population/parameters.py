@@ -4,12 +4,14 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpyro
 import numpyro.distributions as dist
 from jax.scipy.special import ndtr, ndtri
 from jaxtyping import Array, Float
 
+from popk.pk.dosing import NumericArray
 from popk.spec import priors
 
 
@@ -77,6 +79,30 @@ def draw_positive_linear(
     return jnp.asarray(numpyro.sample(name, site))
 
 
+class Known(NamedTuple):
+    """What each subject's data know of its log parameters: about a multivariate normal likelihood.
+
+    The parameters are those whose variability is not relative, in the order of the model, without
+    their scales.
+
+    information
+        [subject, k, k] its precision.
+    score
+        [subject, k] precision times mean.
+    sigma
+        The residual SD at which that holds: the precision goes with 1/sigma². 0 where there
+        are two residual SDs.
+    """
+
+    information: Float[NumericArray, "*trial subject k k"]
+    score: Float[NumericArray, "*trial subject k"]
+    sigma: Float[NumericArray, "*trial"]
+
+
+Centring = Mapping[str, Float[NumericArray, "*trial subject"]] | Known
+"""Parameter to weights between 0 (non-centred) and 1 (centred), or what the data know."""
+
+
 class Eta(NamedTuple):
     """What the etas of one parameter are drawn with.
 
@@ -100,15 +126,20 @@ class Eta(NamedTuple):
 
 
 def draw_etas(
-    etas: Mapping[str, Eta], cholesky: Mapping[str, Float[Array, " k"]]
+    etas: Mapping[str, Eta],
+    cholesky: Mapping[str, Float[Array, " k"]],
+    known: "Elimination | None" = None,
 ) -> dict[str, Float[Array, " subject"]]:
     """Individual deviations: one NumPyro sample site `x_NAME` for each parameter.
 
     The site's variable is x with theta = location + omega^(1-w) (x - w location), so that w = 1
     samples the log parameter itself ("centred"), w = 0 the standardised deviation, and any w
-    between is possible for each subject (Papaspiliopoulos et al., Stat Sci 2007;22:59-73). A
-    correlated parameter is conditioned on those before it, which leaves the joint distribution
-    as it is: multivariate normal, or multivariate t with common df.
+    between is possible for each subject (Papaspiliopoulos et al., Stat Sci 2007;22:59-73). Where
+    it is known what the data say, x is theta in units of its conditional posterior: another way
+    to write the same model for any normal likelihood assumed, and with a good one x is near a
+    standard normal whatever the population values are. A correlated parameter is conditioned on
+    those before it, which leaves the joint distribution as it is: multivariate normal, or
+    multivariate t with common df.
 
     Parameters
     ----------
@@ -117,6 +148,8 @@ def draw_etas(
     cholesky
         For correlated parameters, in the order of `etas`, the rows of the lower Cholesky factor
         of their correlation matrix.
+    known
+        From `eliminated`; the weights of `etas` then count for nothing.
 
     Returns
     -------
@@ -125,6 +158,7 @@ def draw_etas(
     """
     drawn: dict[str, Array] = {}
     spherical: list[Array] = []
+    thetas: list[Array] = []
     for name, eta in etas.items():
         if eta.relative:
             drawn[name] = _draw_relative(name, eta)
@@ -140,16 +174,76 @@ def draw_etas(
             squares = sum((z**2 for z in spherical), jnp.zeros_like(shift))
             scale = scale * jnp.sqrt((df + squares) / (df + len(spherical)))
             df = df + len(spherical)
-        anchor = eta.centring * (eta.location + shift)
-        wide = scale**eta.centring
+        mean = eta.location + shift
+        if known is not None:
+            centre, narrow = known.conditional(thetas)
+            anchor, wide = (mean - centre) / narrow, scale / narrow
+        else:
+            log_scale = jnp.log(scale)
+            # By exponentials: a power costs several of them, its slope as many again
+            wide = jnp.exp(eta.centring * log_scale)
+            narrow = jnp.exp((1.0 - eta.centring) * log_scale)
+            anchor = eta.centring * mean
         site = dist.Normal(anchor, wide) if df is None else dist.StudentT(df, anchor, wide)
         with numpyro.plate("subject", eta.location.shape[0]):
             x = numpyro.sample(f"x_{name}", site)
-        deviation = scale / wide * (x - anchor)
+        deviation = narrow * (x - anchor)
         drawn[name] = shift + deviation
+        thetas.append(mean + deviation)
         if name in cholesky:
             spherical.append(deviation / unit)
     return drawn
+
+
+class Elimination(NamedTuple):
+    """Log parameters of each subject given the population, each with those after it integrated out.
+
+    pivot, rest
+        Parameter by parameter the precision, and precision times mean where those before are 0.
+    coupling
+        For each parameter the precision it shares with each of those before it.
+    """
+
+    pivot: tuple[Float[Array, " subject"], ...]
+    rest: tuple[Float[Array, " subject"], ...]
+    coupling: tuple[tuple[Float[Array, " subject"], ...], ...]
+
+    def conditional(self, before: list[Array]) -> tuple[Array, Array]:
+        """Mean and SD of the next parameter given those before it."""
+        j = len(before)
+        rest = self.rest[j]
+        for coupling, theta in zip(self.coupling[j], before, strict=True):
+            rest = rest - coupling * theta
+        return rest / self.pivot[j], jax.lax.rsqrt(self.pivot[j])
+
+
+def eliminated(etas: Mapping[str, Eta], known: Known, sigma: Mapping[str, Array]) -> Elimination:
+    """The normal posterior of each subject's log parameters, factored from the last to the first.
+
+    Priors count with their omegas, uncorrelated, which is near enough: it only decides in what
+    units etas are sampled.
+    """
+    varied = [eta for eta in etas.values() if not eta.relative]
+    scales = known.sigma > 0
+    ratio = jnp.where(scales, known.sigma, 1.0) / jnp.where(scales, sigma.get("sigma", 1.0), 1.0)
+    factor = ratio * ratio
+    matrix = [
+        [factor * known.information[:, i, j] for j in range(i + 1)] for i in range(len(varied))
+    ]
+    rest = [factor * known.score[:, i] for i in range(len(varied))]
+    for i, eta in enumerate(varied):
+        precision = 1.0 / (eta.omega * eta.omega)
+        matrix[i][i] = matrix[i][i] + precision
+        rest[i] = rest[i] + precision * eta.location
+    for last in reversed(range(1, len(varied))):
+        for i in range(last):
+            share = matrix[last][i] / matrix[last][last]
+            rest[i] = rest[i] - share * rest[last]
+            for j in range(i + 1):
+                matrix[i][j] = matrix[i][j] - share * matrix[last][j]
+    return Elimination(
+        tuple(row[-1] for row in matrix), tuple(rest), tuple(tuple(row[:-1]) for row in matrix)
+    )
 
 
 def _draw_relative(name: str, eta: Eta) -> Float[Array, " subject"]:

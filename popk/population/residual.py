@@ -82,8 +82,8 @@ class Observation(dist.Distribution):
     lower, upper
         [..., step] Bounds, in concentration units; -inf and +inf where open.
     slots
-        The censored rows gathered (see `gather_censored`), where they are known beforehand: the
-        same value, without computing an interval at every step.
+        The censored rows gathered, for one list of rows: the same value, without computing an
+        interval at every row.
     """
 
     pytree_data_fields = ("log_concentration", "sigma", "censored", "lower", "upper", "slots")

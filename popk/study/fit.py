@@ -4,7 +4,7 @@ import hashlib
 import platform
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from popk.data.dataset import Dataset
 from popk.inference.convergence import Check, Diagnostics, constants, diagnostics, gate
@@ -20,6 +20,7 @@ from popk.inference.ensemble import Ensemble
 from popk.inference.fallback import EnsembleOrNuts
 from popk.inference.nuts import Nuts
 from popk.inference.posterior import Posterior, Progress, Sampler
+from popk.population.condensed import condense
 from popk.population.events import Events, arrange
 from popk.population.model import Model
 from popk.spec.fit import Dose
@@ -156,8 +157,9 @@ def fit(
     settings = sampler or SamplerSpec()
     seconds: dict[str, float] = {}
     with jax.enable_x64(settings.precision == "float64"):
-        prepared = prepare(model, data, settings)
+        prepared, order = prepare(model, data, settings)
         samples = _sample(prepared, state, watch, seconds)
+    samples = replace(samples, log_likelihood=samples.log_likelihood[:, :, order])
     begun = time.perf_counter()
     found = diagnostics(samples.draws)
     checks = gate(samples, found, settings.ess, ignore=constants(model, data.subjects))
@@ -204,10 +206,15 @@ def dosed_size(dose: Dose, data: Dataset) -> Float[np.ndarray, " subject"]:
         ) from None
 
 
-def prepare(model: Model, data: Dataset, settings: SamplerSpec) -> Sampler:
-    """The sampler of this method for this model and data (float64 if JAX is in float64)."""
-    events, _ = arrange(model.spec, data)
-    return METHODS[settings.method](model, events, settings)
+def prepare(
+    model: Model, data: Dataset, settings: SamplerSpec
+) -> tuple[Sampler, Int[np.ndarray, " observation"]]:
+    """The sampler of this method for this model and data (float64 if JAX is in float64).
+
+    With it the places of its observations in the order of the file.
+    """
+    events, order = condense(arrange(model.spec, data)[0])
+    return METHODS[settings.method](model, events, settings), order
 
 
 def _sample(

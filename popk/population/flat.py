@@ -1,0 +1,149 @@
+"""The posterior as a function of one vector of unconstrained numbers."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpyro
+import numpyro.distributions as dist
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
+from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
+
+from popk.population.events import Events
+from popk.population.model import Model, Values
+from popk.population.parameters import Centring, median
+from popk.spec.priors import Exponential, HalfNormal
+
+
+class FlatDensity(NamedTuple):
+    """The posterior as a function of one vector of unconstrained numbers.
+
+    The vector holds the population's numbers and then, subject by subject, each subject's own:
+    given the former the latter are independent, which samplers and metrics use.
+
+    Attributes
+    ----------
+    population, individual
+        Length of the population part, and numbers of each subject.
+    start
+        The centre of the priors, with all etas zero.
+    log_density
+        (vector, events, centring) -> log posterior density up to a constant, Jacobian included.
+    constrain
+        (vector, events, centring) -> every named value of the model, derived ones included.
+    flat, named
+        From NumPyro's unconstrained values of the sample sites by name to the vector, and back.
+    """
+
+    population: int
+    individual: int
+    start: Float[Array, " d"]
+    log_density: Callable[..., Float[Array, ""]]
+    constrain: Callable[..., dict[str, Array]]
+    flat: Callable[[Values], Float[Array, " d"]]
+    named: Callable[[Float[Array, " d"]], dict[str, Array]]
+
+
+def flatten(model: Model, events: Events, centring: Centring | None = None) -> FlatDensity:
+    """Write a model's posterior as a flat log density, for samplers and optimisers.
+
+    `events` gives the shapes; the functions returned take events and centring as arguments, with
+    `centring` as their default. An SD whose prior is not zero at zero is bent (see `bent`).
+    """
+    priors = model.population_priors()
+    bends = {
+        name: jnp.log(median(prior))
+        for name, prior in priors.items()
+        if isinstance(prior, HalfNormal | Exponential)
+    }
+    centre = jax.jit(partial(prior_centre, model))(events, centring)
+    own = tuple(name for name in centre if name.startswith("x_"))
+    shared, unravel = ravel_pytree({k: v for k, v in centre.items() if k not in own})
+    split = shared.size
+
+    def flat(values: Values) -> Array:
+        values = {k: unbent(v - bends[k]) if k in bends else v for k, v in values.items()}
+        shared, _ = ravel_pytree({k: v for k, v in values.items() if k not in own})
+        each = [jnp.asarray(values[name]) for name in own]
+        individual = jnp.stack(each, axis=1).ravel() if each else jnp.zeros(0)
+        return jnp.concatenate([shared, individual.astype(shared.dtype)])
+
+    def named(vector: Array) -> dict[str, Array]:
+        individual = vector[split:].reshape(-1, max(len(own), 1))
+        values = unravel(vector[:split])
+        straight = {k: bent(v) + bends[k] if k in bends else v for k, v in values.items()}
+        return {**straight, **{n: individual[:, i] for i, n in enumerate(own)}}
+
+    def log_posterior(vector: Array, events: Events, centring: Centring | None = centring) -> Array:
+        energy = potential_energy(model, (events, centring), {}, named(vector))
+        values = unravel(vector[:split])
+        stretched = sum((log_stretch(values[name]) for name in bends), jnp.zeros(()))
+        return stretched - jnp.asarray(energy)
+
+    def constrain(
+        vector: Array, events: Events, centring: Centring | None = centring
+    ) -> dict[str, Array]:
+        return constrain_fn(model, (events, centring), {}, named(vector), return_deterministic=True)
+
+    return FlatDensity(split, len(own), flat(centre), log_posterior, constrain, flat, named)
+
+
+def bent(v: Float[Array, ""]) -> Float[Array, ""]:
+    """From the number that is sampled to the log of an SD: v - log(1 + exp(-v))² / 2.
+
+    An SD that the data leave open down to zero has a flat density there, hence a long exponential
+    tail on the log scale, which trajectories of one length cross slowly. In v the tail is that of
+    a normal; far above zero v is the logarithm.
+    """
+    return v - 0.5 * jax.nn.softplus(-v) ** 2
+
+
+def log_stretch(v: Float[Array, ""]) -> Float[Array, ""]:
+    """Log of the slope of `bent`."""
+    return jnp.log1p(jax.nn.softplus(-v) * jax.nn.sigmoid(-v))
+
+
+def unbent(log_sd: Float[Array, ""]) -> Float[Array, ""]:
+    """The inverse of `bent`, by Newton's method from below, where it cannot overshoot."""
+    v = jnp.where(log_sd < 0, -jnp.sqrt(-2.0 * jnp.minimum(log_sd, 0.0)) - 1.0, log_sd - 0.5)
+    for _ in range(6):
+        v = v - (bent(v) - log_sd) / jnp.exp(log_stretch(v))
+    return v
+
+
+def prior_centre(model: Model, events: Events, centring: Centring | None = None) -> Values:
+    """Unconstrained values of all sample sites at the medians of the priors and etas of zero."""
+    priors = model.population_priors()
+
+    def centre(site: dict[str, Any]) -> Array | None:
+        if site["type"] != "sample" or site["is_observed"]:
+            return None
+        prior: Any = site["fn"]
+        if site["name"] in priors:
+            middle = jnp.asarray(median(priors[site["name"]]))
+            if isinstance(prior, dist.TwoSidedTruncatedDistribution):
+                low, high = jnp.asarray(prior.low), jnp.asarray(prior.high)
+                margin = 0.01 * (high - low)
+                middle = jnp.clip(middle, low + margin, high - margin)
+            return middle
+        # A Student-t with one degree of freedom or less has a centre but no mean
+        return jnp.asarray(prior.loc if isinstance(prior, dist.StudentT) else prior.mean)
+
+    def correlated(site: dict[str, Any]) -> Array | None:
+        if site["name"] == "correlation_cholesky" and site["type"] == "sample":
+            return jnp.eye(site["fn"].dimension)
+        return centre(site)
+
+    seeded = numpyro.handlers.seed(model, jax.random.key(0))
+    trace = numpyro.handlers.trace(
+        numpyro.handlers.substitute(seeded, substitute_fn=correlated)
+    ).get_trace(events, centring)
+    values = {
+        name: site["value"]
+        for name, site in trace.items()
+        if site["type"] == "sample" and not site["is_observed"]
+    }
+    return unconstrain_fn(model, (events, centring), {}, values)

@@ -1,0 +1,92 @@
+"""Trials simulated from a model on a design: parameters, concentrations, and what an assay reports."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+from jaxtyping import Array, Float
+
+from popk.population.condensed import Rows, with_slots
+from popk.population.events import Events
+from popk.population.model import Model
+
+
+class Simulated(NamedTuple):
+    """Simulated trials.
+
+    Attributes
+    ----------
+    events
+        The design with simulated observations; these and the slots of censored rows have a
+        leading axis of trials, everything else is the design's.
+    truth
+        Every named value of the model that the trial was simulated with, [trial, ...].
+    """
+
+    events: Events
+    truth: dict[str, np.ndarray]
+
+
+def simulate(
+    key: jax.Array,
+    model: Model,
+    design: Events,
+    trials: int,
+    *,
+    given: Mapping[str, float] | None = None,
+    below: float | None = None,
+) -> Simulated:
+    """Simulate trials.
+
+    Parameters
+    ----------
+    key
+        Random key.
+    model, design
+        The model, and condensed events whose doses, rows and covariates are kept.
+    trials
+        How many.
+    given
+        Population values that are the same in every trial (TVCL, omega_CL, ...). The others are
+        drawn from their priors, etas always.
+    below
+        Lower limit of the assay in the model's concentration unit: values under it are censored.
+    """
+    keys = jax.random.split(key, trials)
+    held = {name: jnp.asarray(value, jnp.zeros(0).dtype) for name, value in (given or {}).items()}
+    run = jax.jit(jax.vmap(partial(_one, model), (0, None, None)))
+    dv, truth = jax.tree.map(np.asarray, run(keys, design, held))
+    observed = np.broadcast_to(design.observed, dv.shape)
+    censored = observed & (dv < below) if below is not None else np.zeros_like(observed)
+    events = replace(
+        design,
+        observed=observed,
+        dv=np.where(observed & ~censored, dv, 1.0),
+        censored=censored,
+        lower=np.full(dv.shape, -np.inf),
+        upper=np.where(censored, below if below is not None else np.inf, np.inf),
+    )
+    return Simulated(with_slots(events) if isinstance(events.steps, Rows) else events, truth)
+
+
+def _one(
+    model: Model, key: jax.Array, design: Events, held: Mapping[str, Array]
+) -> tuple[Float[Array, " row"], dict[str, Array]]:
+    """Observations of one trial and the values behind them."""
+    key_values, key_dv = jax.random.split(key)
+    seeded = numpyro.handlers.substitute(numpyro.handlers.seed(model, key_values), data=dict(held))
+    sites = numpyro.handlers.trace(seeded).get_trace(design)
+    values = {
+        name: site["value"]
+        for name, site in sites.items()
+        if name != "DV" and site["type"] in ("sample", "deterministic")
+        and not name.startswith("x_") and name != "correlation_cholesky"
+    }  # fmt: skip
+    log_c = model.predict(values, design).log_concentration
+    dv = model.observation(log_c, values, design).sample(key_dv)
+    return dv, values
