@@ -30,7 +30,7 @@ from popk.study.folder import Study, open_study
 ROOT = Path(__file__).parents[1]
 POSTERIORS = {
     "blinatumomab-infants": "26 synthetic infants, log-normal error, censored rows",
-    "sparse-infants": "26 simulated infants with two steady-state samples each",
+    "synthetic-sparse": "26 simulated infants with two steady-state samples each",
     "phenobarb-neonates": "59 neonates, boluses, proportional error",
 }
 
@@ -48,7 +48,7 @@ def write(name: str, work: Path) -> Study:
     shutil.copytree(ROOT / "models", work / "models", dirs_exist_ok=True)
     folder = work / "fits" / name
     folder.mkdir(parents=True, exist_ok=True)
-    if name == "sparse-infants":
+    if name == "synthetic-sparse":
         (folder / "data.csv").write_text(simulate(SEED), encoding="utf-8")
         settings = (ROOT / "fits" / "blinatumomab-infants" / "fit.toml").read_text(encoding="utf-8")
         settings = settings.replace("synthetic_infants.csv", "data.csv")
@@ -89,9 +89,7 @@ def simulate(seed: int) -> str:
         true = PG_PER_ML * rate / cl[i] * -np.expm1(-cl[i] / v[i] * time)
         dv = true * np.exp(TRUTH["sigma"] * rng.standard_normal(time.size))
         rows.append(f"{i + 1},0,1,1,{rate * END:.6f},{rate:.6f},.,0,{who}")
-        rows += [
-            f"{i + 1},{t:.2f},0,0,0,0,{c:.1f},0,{who}" for t, c in zip(time, dv, strict=True)
-        ]
+        rows += [f"{i + 1},{t:.2f},0,0,0,0,{c:.1f},0,{who}" for t, c in zip(time, dv, strict=True)]
     return "\n".join(rows) + "\n"
 
 
@@ -106,7 +104,8 @@ def neutral(study: Study) -> dict[str, Any]:
         of a half-normal); [subject] ``log_size_CL``, ``log_size_V``, ``indicator``; [row]
         ``subject``, ``dv``, ``sign`` (0 measured, 1 the true value lies below ``bound``, -1 above)
         and ``since``; [dose, row] ``rate``, ``ran``, ``ended``, ``bolus``, ``bolus_ended``. Rows
-        with many doses come first; where a row has fewer, rate or bolus is 0.
+        with many doses come first, and a row's newest dose; where a row has fewer, rate or bolus
+        is 0.
     """
     spec = study.model.spec
     events = condense(arrange(spec, study.data)[0]).events
@@ -123,8 +122,13 @@ def neutral(study: Study) -> dict[str, Any]:
         **_limits(events, order),
     }
     doses = {
-        name: _table(events.steps.blocks, name)[:, order]
-        for name in ("rate", "ran", "ended", "bolus", "bolus_ended")
+        name: _newest_first(table, _table(events.steps.blocks, given)[:, order] > 0)
+        for given, names in (
+            ("rate", ("rate", "ran", "ended")),
+            ("bolus", ("bolus", "bolus_ended")),
+        )
+        for name in names
+        for table in [_table(events.steps.blocks, name)[:, order]]
     }
     subjects = {f"log_size_{name}": events.log_scale[name][:, 0] for name in ("CL", "V")}
     subjects["indicator"] = events.terms[effect.name][:, 0]
@@ -146,6 +150,13 @@ def _table(blocks: tuple[Past, ...], name: str) -> np.ndarray:
     return np.concatenate(
         [np.pad(part, ((0, most - part.shape[0]), (0, 0))) for part in parts], axis=1
     )
+
+
+def _newest_first(table: np.ndarray, given: np.ndarray) -> np.ndarray:
+    """[dose, row] with the newest dose of each row first and its empty places last."""
+    place = np.arange(len(given))[:, None]
+    order = np.argsort(np.where(given, -place, len(given)), axis=0, kind="stable")
+    return np.take_along_axis(table, order, axis=0)
 
 
 def _subjects(places: Places) -> np.ndarray:

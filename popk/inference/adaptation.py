@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from scipy.special import erfcinv
 
 from popk.inference.arrow import Arrow, Precision, eliminate
@@ -14,7 +14,7 @@ from popk.population.parameters import Known
 
 QUARTER_TURN = 0.5 * np.pi
 """Length of a trajectory: at its end the whitened normal is independent of its beginning."""
-MOST_LEAPS = 32
+MOST_STEPS = 16
 SHORTER = 0.6
 """After divergences the step size is cut by this factor."""
 CANDIDATES = 3
@@ -22,23 +22,26 @@ CANDIDATES = 3
 
 
 class Tuning(NamedTuple):
-    """Step size of each trial, and leapfrog steps of a trajectory, the same for all."""
+    """Step size of each trial, and integrator steps of its trajectories."""
 
     step_size: Float[np.ndarray, " trial"]
-    leaps: int
+    steps: Int[np.ndarray, " trial"]
 
     @staticmethod
     def first(size: int, trials: int = 1) -> "Tuning":
         """Steps that suit a standard normal of this dimension, a little short."""
-        leaps = int(np.ceil(QUARTER_TURN / (1.2 * size**-0.25)))
-        return Tuning(np.full(trials, 0.75 * QUARTER_TURN / leaps), leaps)
+        steps = int(np.ceil(QUARTER_TURN / (3.0 * size**-0.25)))
+        return Tuning(
+            np.full(trials, 0.75 * QUARTER_TURN / steps), np.full(trials, steps, dtype=np.int32)
+        )
 
 
-def retuned(tuning: Tuning, acceptance: np.ndarray, target: float, *, same: bool = False) -> Tuning:
+def retuned(tuning: Tuning, acceptance: np.ndarray, target: float) -> Tuning:
     """Step sizes that accept as many as wished for.
 
-    For a normal the acceptance is erfc(c eps²) (Beskos et al., Bernoulli 2013;19:1501-34): one
-    mean acceptance gives c. Trajectories keep a quarter turn.
+    The acceptance is erfc(c eps⁴) where the energy error goes with eps⁴ (for leapfrog it is
+    eps²: Beskos et al., Bernoulli 2013;19:1501-34): one mean acceptance gives c. Trajectories
+    keep a quarter turn.
 
     Parameters
     ----------
@@ -48,24 +51,26 @@ def retuned(tuning: Tuning, acceptance: np.ndarray, target: float, *, same: bool
         [draw, trial, chain] what it gave.
     target
         Mean acceptance wished for.
-    same
-        Whether trajectories keep their number of steps, so that trials do not depend on each
-        other; one with a short step size then goes less far.
     """
     # The median chain: one that does not move yet says nothing about the step
     mean = np.clip(np.median(np.nan_to_num(acceptance).mean(axis=0), axis=1), 0.01, 0.995)
-    change = np.sqrt(erfcinv(target) / erfcinv(mean))
-    step = tuning.step_size * np.clip(change, 0.3, 1.7)
-    leaps = tuning.leaps
-    if not same:
-        leaps = int(np.clip(np.ceil(QUARTER_TURN / np.median(step)), 1, MOST_LEAPS))
-    return Tuning(np.minimum(step, QUARTER_TURN / leaps), leaps)
+    change = (erfcinv(target) / erfcinv(mean)) ** 0.25
+    return _quarter_turns(tuning.step_size * np.clip(change, 0.3, 2.0))
 
 
-def shortened(tuning: Tuning) -> Tuning:
-    """Smaller steps after a divergence, which is a step that was too long."""
-    step_size = SHORTER * tuning.step_size
-    return Tuning(step_size, min(int(np.ceil(QUARTER_TURN / step_size[0])), MOST_LEAPS))
+def _quarter_turns(step_size: Float[np.ndarray, " trial"]) -> Tuning:
+    """As many steps as a quarter turn takes, a little shorter so that they fit."""
+    steps = np.clip(np.ceil(QUARTER_TURN / step_size), 1, MOST_STEPS).astype(np.int32)
+    return Tuning(np.minimum(step_size, QUARTER_TURN / steps), steps)
+
+
+def shortened(tuning: Tuning, diverged: Bool[np.ndarray, " trial"]) -> Tuning:
+    """Smaller steps where a trial has diverged: its steps were too long."""
+    shorter = _quarter_turns(SHORTER * tuning.step_size)
+    return Tuning(
+        np.where(diverged, shorter.step_size, tuning.step_size),
+        np.where(diverged, shorter.steps, tuning.steps).astype(np.int32),
+    )
 
 
 def known_at(

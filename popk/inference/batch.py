@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from popk.inference.adaptation import SHORTER
+from popk.inference.adaptation import shortened
 from popk.inference.convergence import BFMI, RHAT, bfmi
 from popk.inference.effective import ess_tail, rhat_and_ess_bulk
 from popk.inference.lockstep import Trace
@@ -32,7 +32,7 @@ CHAINS = 8
 """Chains of each trial: the fewer, the fewer draws go into the warm-up."""
 STAGES = 3
 """Stages of warm-up: the metric of the mode is near enough for short fits."""
-CHECKED_AFTER = (75, 100, 125, 150, 200, 300, 400, 600, 800)
+CHECKED_AFTER = (100, 125, 150, 175, 200, 225, 250, 300, 350, 400, 500, 600, 800)
 """Draws of each chain after which a trial's gate is tried; then every 200."""
 WAVE, SIDE_BY_SIDE = 64, 4000
 """Most trials of a wave, and numbers (chains times dimension) that a block of trials holds."""
@@ -140,6 +140,7 @@ class Batch:
         # NumPyro's handlers are not for several threads: everything is traced before these start
         self._machine.compile()
         assert self._columns
+        assert self._pilot.size
         for place, trials in as_finished(self._wave, starts):
             yield starts[place], self._repaired(trials, self._own_trials(starts[place]))
 
@@ -171,7 +172,9 @@ class Batch:
         one = jax.tree.unflatten(
             tree, [a[0] if has else a for a, has in zip(leaves, self._own, strict=True)]
         )
-        settings = self.settings.model_copy(update={"chains": 4, "warmup": 1000, "draws": 1000})
+        settings = self.settings.model_copy(
+            update={"chains": 4, "warmup": 1000, "draws": 1000, "target_accept": 0.95}
+        )
         nuts = Nuts(self.model, one, settings)
         state = nuts.start()
         while nuts.progress(state).done < nuts.progress(state).total:
@@ -185,9 +188,7 @@ class Batch:
             axis=2,
         )
         found = _diagnosed(columns[None])
-        wrong = _wrong(
-            found, self.settings.ess, posterior.stats["energy"][None], self._labels
-        )[0]
+        wrong = _wrong(found, self.settings.ess, posterior.stats["energy"][None], self._labels)[0]
         diverging = int(np.sum(posterior.stats["diverging"]))
         wrong += f"; {diverging} divergences" if diverging else ""
         return self._results([columns], *found, [wrong], "nuts", [f"{why}; NUTS: {wrong or 'ok'}"])
@@ -273,6 +274,12 @@ class Batch:
         return int(np.clip(SIDE_BY_SIDE // (d * self._chains), 1, min(WAVE, self.trials)))
 
     @cached_property
+    def _pilot(self) -> Float[np.ndarray, " d"]:
+        """The first trial's mode: all searches begin there."""
+        one = replace(self._machine, events=self.events_of([0]), trials=1, block=1)
+        return one.mode().vector[0]
+
+    @cached_property
     def _columns(self) -> Any:
         """Compiled: vectors [trial, n, d] to [trial, n, quantity], and named values for one."""
         flat, events, own = self._machine.flat, self.events, self._own
@@ -324,7 +331,7 @@ class _Wave:
         """The mode search, a stage of warm-up, or draws and the gates that are due."""
         target = self.batch.settings.target_accept or 0.8
         if self.tuned is None:
-            self.tuned, _ = self.machine.begin(self.seeds, self._named)
+            self.tuned = self.machine.begin(self.seeds, self._named, self.batch._pilot)
         elif self.stage <= STAGES:
             self.tuned = self.machine.warm(self.tuned, self.stage, self.seeds, target)
         else:
@@ -346,7 +353,9 @@ class _Wave:
         due = [place for place in range(self.active) if self._is_due(self.places[place])]
         finished = self._finished([int(self.places[place]) for place in due])
         if finished:
-            self._drop(finished)
+            self._reorder(
+                np.isin(self.places, finished) & (np.arange(len(self.places)) < self.active)
+            )
 
     def _keep(self, trace: Trace) -> None:
         """Store the draws; after divergences a trial begins them anew with shorter steps."""
@@ -357,13 +366,13 @@ class _Wave:
         rows = np.asarray(
             table(vectors.reshape(shape[0], -1, shape[-1]), self.machine.leaves, self._centring())
         ).reshape(*shape[:3], -1)
-        step_size = self.tuned.tuning.step_size.copy()
+        short = np.zeros(len(self.places), dtype=bool)
         for place in range(self.active):
             trial = self.places[place]
             diverging = int(trace.diverging[:, place].sum())
             if diverging and self.shortened[trial] < MOST_SHORTENED:
                 self.shortened[trial] += 1
-                step_size[place] *= SHORTER
+                short[place] = True
                 self.columns[trial], self.energies[trial] = [], []
                 self.drawn[trial] = 0
                 continue
@@ -371,7 +380,9 @@ class _Wave:
             self.columns[trial].append(rows[place])
             self.energies[trial].append(trace.energy[:, place].T)
             self.drawn[trial] += rows.shape[2]
-        self.tuned = self.tuned._replace(tuning=self.tuned.tuning._replace(step_size=step_size))
+        if short.any():
+            self.tuned = self.tuned._replace(tuning=shortened(self.tuned.tuning, short))
+            self._reorder(np.zeros(len(self.places), dtype=bool))
 
     def _centring(self) -> Known:
         assert self.tuned is not None
@@ -411,18 +422,14 @@ class _Wave:
                     finished.append(trial)
         return finished
 
-    def _drop(self, finished: list[int]) -> None:
-        """Bring the trials that go on to the front."""
+    def _reorder(self, done: Bool[np.ndarray, " place"]) -> None:
+        """Bring the trials that go on to the front, those with few steps first."""
         assert self.tuned is not None
-        done = np.isin(self.places[: self.active], finished)
-        rest = np.arange(self.active, len(self.places))
-        order = np.concatenate([np.flatnonzero(~done), np.flatnonzero(done), rest])
-        self.active -= len(finished)
+        idle = np.arange(len(self.places)) >= self.active
+        order = np.lexsort((self.tuned.tuning.steps, done, idle))
+        self.active -= int(done.sum())
         self.places, self.seeds = self.places[order], self.seeds[order]
-        chains, centring, arrow, tuning = self.tuned
-        chains, centring, arrow = jax.tree.map(lambda a: a[order], (chains, centring, arrow))
-        tuning = tuning._replace(step_size=tuning.step_size[order])
-        self.tuned = Tuned(chains, centring, arrow, tuning)
+        self.tuned = jax.tree.map(lambda a: a[order], self.tuned)
         numbers = np.resize(self.own, len(order))[self.places]
         self.machine = self.batch._machine.of(self.batch.events_of(numbers))
 

@@ -116,7 +116,7 @@ class Ensemble:
             "chains": self._count,
             "draws": state.drawn,
             "warmup": sum(WARMUP),
-            "leapfrog_steps": state.tuned.tuning.leaps,
+            "integrator_steps": int(state.tuned.tuning.steps[0]),
             "step_size": float(state.tuned.tuning.step_size[0]),
             "seed": self.settings.seed,
         }
@@ -130,8 +130,7 @@ class Ensemble:
             values = self._collect(vectors[None], self.events, one)[0]
             return {name: v[0] for name, v in values.items()}
 
-        tuned, _ = self._machine.begin(self._seeds, named)
-        return state._replace(stage=1, tuned=tuned)
+        return state._replace(stage=1, tuned=self._machine.begin(self._seeds, named))
 
     def _warm(self, state: State) -> State:
         tuned = self._machine.warm(state.tuned, state.stage, self._seeds, self._target)
@@ -148,7 +147,7 @@ class Ensemble:
             "energy": trace.energy,
             "lp": trace.log_density,
             "acceptance": trace.acceptance,
-            "steps": np.full(trace.energy.shape, tuning.leaps),
+            "steps": np.full(trace.energy.shape, 2 * int(tuning.steps[0])),
             "step_size": np.full(trace.energy.shape, float(tuning.step_size[0])),
         }
         stats = {
@@ -179,7 +178,9 @@ class Ensemble:
         """Begin the draws anew with smaller steps: a divergence is a step that was too long."""
         return State(
             state.stage + 1,
-            state.tuned._replace(chains=chains, tuning=shortened(state.tuned.tuning)),
+            state.tuned._replace(
+                chains=chains, tuning=shortened(state.tuned.tuning, np.ones(1, dtype=bool))
+            ),
             *self._nothing,
             state.shortened + 1,
             state.dropped + state.drawn + CHUNK,

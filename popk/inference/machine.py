@@ -1,8 +1,8 @@
 """What the ensemble and the batch share: the program at work, from the mode search to sampling.
 
 All arrays have a leading axis of trials, of length one for a single fit. A trial's random numbers
-come from its own seed, and the number of leapfrog steps and the stretches of a run are the same
-for all: a trial's result does not depend on those beside it.
+come from its own seed, and the stretches of a run are the same for all: a trial's result does not
+depend on those beside it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -51,7 +51,7 @@ class Tuned(NamedTuple):
     centring
         What each subject's data know of its parameters; frozen after the mode search.
     arrow, tuning
-        Metric, step size and leapfrog steps; frozen after the warm-up.
+        Metric, step size and integrator steps; frozen after the warm-up.
     """
 
     chains: Chains
@@ -94,13 +94,19 @@ class Machine:
         vars(other).update(flat=self.flat, _programs=self._programs)
         return other
 
-    def begin(self, seeds: Int[np.ndarray, " trial"], named: Named) -> tuple[Tuned, Mode]:
-        """Mode, centring, metric and dispersed starting points."""
+    def begin(
+        self,
+        seeds: Int[np.ndarray, " trial"],
+        named: Named,
+        start: Float[np.ndarray, " d"] | None = None,
+    ) -> Tuned:
+        """Mode, centring, metric and dispersed starting points.
+
+        The mode search begins at `start`, by default at the centre of the priors.
+        """
         flat, p, k = self.flat, self.flat.population, self.flat.individual
         difference = 1e-4 if double_precision() else 1e-2
-        none = self.uncentred
-        first = np.tile(np.asarray(flat.start, dtype=float), (self.trials, 1))
-        mode = find_mode(lambda x: self.gradients(x, none), first, p, k, difference)
+        mode = self.mode(start)
         centring = self._known(mode, named)
         vector, precision = subject_modes(
             lambda x: self.gradients(x, centring),
@@ -119,14 +125,23 @@ class Machine:
         )
         density, gradient = self.gradients(points, centring)
         tuning = Tuning.first(flat.start.size, self.trials)
-        return Tuned(Chains(points, density, gradient), centring, arrow, tuning), mode
+        return Tuned(Chains(points, density, gradient), centring, arrow, tuning)
+
+    def mode(self, start: Float[np.ndarray, " d"] | None = None) -> Mode:
+        """The mode of each trial, in numbers that are not centred."""
+        flat, none = self.flat, self.uncentred
+        difference = 1e-4 if double_precision() else 1e-2
+        centre = np.asarray(flat.start if start is None else start, dtype=float)
+        first = np.tile(centre, (self.trials, 1))
+        p, k = flat.population, flat.individual
+        return find_mode(lambda x: self.gradients(x, none), first, p, k, difference)
 
     def warm(
         self, tuned: Tuned, stage: int, seeds: Int[np.ndarray, " trial"], target: float
     ) -> Tuned:
         """One stage of warm-up, from 1 on."""
         chains, trace = self.run(tuned, seeds, stage, WARMUP[stage - 1])
-        tuning = retuned(tuned.tuning, trace.acceptance, target, same=self.trials > 1)
+        tuning = retuned(tuned.tuning, trace.acceptance, target)
         arrow = tuned.arrow
         if stage > 1:
             draws = np.moveaxis(trace.vector, 0, 1)
@@ -147,12 +162,9 @@ class Machine:
         stretch = np.ones(CHUNK)
         stretch[:count] = rng.uniform(0.75, 1.25, count)
         blocks = -(-(trials or self.trials) // self.block)
-        schedule = Schedule(
-            np.int32(tuned.tuning.leaps), stretch, np.int32(count), np.int32(blocks)
-        )
-        return self._spread(
-            tuned.chains, seeds, stage, tuned.centring, tuned.arrow, tuned.tuning.step_size, schedule
-        )
+        schedule = Schedule(stretch, np.int32(count), np.int32(blocks))
+        chains, centring, arrow, tuning = tuned
+        return self._spread(chains, seeds, stage, centring, arrow, *tuning, schedule)
 
     def gradients(
         self, points: Float[np.ndarray, "trial point d"], centring: Known
@@ -161,15 +173,15 @@ class Machine:
         flat, n = self.flat, self.events.subjects
         p, k, count, t = flat.population, flat.individual, points.shape[1], self.trials
         still = Arrow(np.tile(np.eye(p), (t, 1, 1)), np.zeros((t, n, k, p)), np.zeros((t, n, k, k)))
-        once = Schedule(np.int32(1), np.zeros(CHUNK), np.int32(1), np.int32(-(-t // self.block)))
+        once = Schedule(np.zeros(CHUNK), np.int32(1), np.int32(-(-t // self.block)))
         short = -count % self.chains
         padded = np.concatenate([points, np.repeat(points[:, :1], short, axis=1)], axis=1)
         densities, gradients = [], []
-        seeds = np.zeros(t, dtype=np.uint32)
+        seeds, ones = np.zeros(t, dtype=np.uint32), np.ones(t, dtype=np.int32)
         for first in range(0, count, self.chains):
             block = padded[:, first : first + self.chains]
             chains = Chains(block, np.full(block.shape[:2], -np.inf), np.zeros(block.shape))
-            here, _ = self._spread(chains, seeds, 0, centring, still, np.zeros(t), once)
+            here, _ = self._spread(chains, seeds, 0, centring, still, np.zeros(t), ones, once)
             densities.append(here.log_density)
             gradients.append(here.gradient)
         return (
@@ -218,7 +230,7 @@ class Machine:
         self, chains: Chains, seeds: Int[np.ndarray, " trial"], stage: int, *rest: Any
     ) -> tuple[Chains, Trace]:
         """Run the program on equal shares of the chains, one thread each."""
-        centring, arrow, step_size, schedule = rest
+        *_, schedule = rest
         dtype = jnp.zeros(0).dtype
 
         def real(tree: Any) -> Any:
@@ -229,7 +241,7 @@ class Machine:
                 tree,
             )
 
-        shared = (self.leaves, *real((centring, arrow, step_size, schedule)))
+        shared = (self.leaves, *real(rest))
         if self.groups == 1:
             shares = [(real(chains), _keys(seeds, stage, 0), *shared)]
         else:

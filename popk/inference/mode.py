@@ -27,9 +27,10 @@ Gradients = Callable[
 LONGEST_STEP = 1.0
 """A step is cut to this length: an e-fold of a typical value, one SD of a standardised eta. In
 units of the local curvature it may be hundreds of SDs: far from a sharp mode that is right."""
-CLOSE = 0.05
-"""A mode is found where the next step would be shorter than this, in posterior SDs."""
-STEPS = 20
+CLOSE = 0.3
+"""A mode is found where the next step would be shorter than this, in posterior SDs: it only has to
+be near enough for starting points and for the units in which etas are sampled."""
+STEPS = 12
 INNER_STEPS = 3
 MOST_INNER_STEPS = 40
 """From etas of zero the subjects' first modes are further away than later ones."""
@@ -62,7 +63,7 @@ def find_mode(
     individual: int,
     difference: float,
 ) -> Mode:
-    """A quasi-Newton search over the population; the subjects' modes are followed on the way.
+    """Newton steps over the population; the subjects' modes are followed on the way.
 
     Parameters
     ----------
@@ -93,7 +94,12 @@ def find_mode(
         onward = probe.subject_modes(probe.moved(vector, step, here.parts))
         there = probe.objective(onward)
         better = found | (there.value > here.value - 1e-6)
+        # Far from the mode the curvature is another one at every step; near it what is learnt of
+        # it from the slopes counts the volumes too
+        far = (cut < 1.0) & better
         inverse = _updated(inverse, step, here.slope - there.slope, better & ~found)
+        fresh = np.linalg.inv(there.parts.schur)
+        inverse = np.where(far[:, None, None], fresh, inverse)
         shrink = np.where(better, 1.0, 0.3 * shrink)
         vector = np.where(better[:, None], onward, vector)
         here = _chosen(better, there, here)

@@ -15,7 +15,6 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from popk.pk.dosing import NumericArray
-from popk.population.gathering import Places
 
 SQRT_HALF = math.sqrt(0.5)
 HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
@@ -64,12 +63,10 @@ def _log_density(z: Array) -> Array:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
 class Slots:
-    """The censored rows of one list of rows, gathered; axis `slot`.
+    """Bounds of the last rows of a list, those that may be censored; axis `slot`.
 
     Attributes
     ----------
-    row
-        The row of each slot; an unused slot has none.
     lower, upper
         [slot] bounds, in concentration units; None where all intervals are one-sided.
     bound, sign
@@ -77,53 +74,43 @@ class Slots:
         some interval has two sides.
     """
 
-    row: Places
     lower: Float[NumericArray, "*trial slot"] | None
     upper: Float[NumericArray, "*trial slot"] | None
     bound: Float[NumericArray, "*trial slot"] | None
     sign: Float[NumericArray, "*trial slot"] | None
 
-    def log_probability(
-        self,
-        mean: Float[Array, " row"],
-        sd: Float[Array, " row"],
-        transform: Callable[[Array], Array],
-    ) -> Float[Array, " row"]:
-        """Log probability of each censored row's interval, 0 at the others."""
+    @property
+    def count(self) -> int:
+        """Number of slots."""
         bounds = self.bound if self.bound is not None else self.lower
         assert bounds is not None
-        if bounds.shape[-1] == 0:
-            return jnp.zeros_like(mean)
-        mean, sd = self.row.take(mean), self.row.take(sd)
-        used = sd > 0
-        sd = jnp.where(used, sd, 1.0)
+        return bounds.shape[-1]
+
+    def log_probability(
+        self,
+        mean: Float[Array, " slot"],
+        sd: Float[Array, " slot"],
+        transform: Callable[[Array], Array],
+    ) -> Float[Array, " slot"]:
+        """Log probability of each interval; of no meaning where the row is not censored."""
         if self.bound is not None and self.sign is not None:
-            interval = log_ndtr(self.sign * (transform(self.bound) - mean) / sd)
-        else:
-            assert self.lower is not None
-            assert self.upper is not None
-            interval = log_normal_interval(transform(self.lower), transform(self.upper), mean, sd)
-        return self.row.put(jnp.where(used, interval, 0.0))
+            return log_ndtr(self.sign * (transform(self.bound) - mean) / sd)
+        assert self.lower is not None
+        assert self.upper is not None
+        return log_normal_interval(transform(self.lower), transform(self.upper), mean, sd)
 
 
 def slots_of(
-    row: Places,
-    lower: Float[np.ndarray, "*trial slot"],
-    upper: Float[np.ndarray, "*trial slot"],
-    *,
-    two_sided: bool = False,
+    lower: Float[np.ndarray, "*trial slot"], upper: Float[np.ndarray, "*trial slot"]
 ) -> Slots:
-    """Slots with these bounds, those of an unused slot (-inf, inf).
-
-    `two_sided` asks for two bounds even where one is enough, so that data sets can be stacked.
-    """
+    """Slots with these bounds, those of a row that is not censored (-inf, inf)."""
     unused = np.isneginf(lower) & np.isposinf(upper)
     one_sided = np.isneginf(lower) | np.isposinf(upper)
-    if two_sided or not one_sided.all():
-        return Slots(row, lower, upper, None, None)
+    if not one_sided.all():
+        return Slots(lower, upper, None, None)
     below = np.isneginf(lower)
     bound = np.where(unused, 1.0, np.where(below, upper, lower))
-    return Slots(row, None, None, bound, np.where(below, 1.0, -1.0))
+    return Slots(None, None, bound, np.where(below, 1.0, -1.0))
 
 
 def log_bound(bound: Array) -> Array:

@@ -12,13 +12,13 @@ from typing import NamedTuple, no_type_check
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from popk.pk.dosing import Steps
 from popk.pk.past import Behind, Past, look_back, tabulate
 from popk.population.censoring import slots_of
 from popk.population.events import Events
-from popk.population.gathering import Places, places
+from popk.population.gathering import Places, places_of
 
 LONGEST_SUM = 24
 """Doses behind a row up to which they are summed one by one; beyond, a loop over time."""
@@ -64,16 +64,29 @@ class _Row(NamedTuple):
     behind: Behind
 
 
-def condense(events: Events) -> Condensed:
+def condense(
+    events: Events, censorable: Bool[np.ndarray, "subject step"] | None = None
+) -> Condensed:
     """What a sampler works on, for events from `arrange`.
 
     Unchanged where a covariate changes within a subject, or where a row has very many doses
     behind it.
+
+    Parameters
+    ----------
+    events
+        All steps.
+    censorable
+        Observed steps that may be censored, in other data on this design; by default those that
+        are. They come last.
     """
     rows = _rows(events)
     if rows is None:
         return Condensed(events, np.arange(int(events.observed.sum())))
-    blocks = _blocks(rows)
+    last = events.censored if censorable is None else events.censored | censorable
+    blocks = _blocks([row for row in rows if not last[row.subject, row.step]])
+    tail = _filled([row for row in rows if last[row.subject, row.step]])
+    blocks += tail
     laid = [row for block, _ in blocks for row in block]
     used = np.array([row is not None for row in laid], dtype=bool)
     known = [row for row in laid if row is not None]
@@ -88,33 +101,67 @@ def condense(events: Events) -> Condensed:
         events,
         steps=Rows(
             tuple(_past(block, widths) for block, widths in blocks),
-            tuple(places(_subjects(block), events.subjects) for block, _ in blocks),
+            tuple(places_of(_subjects(block), events.subjects) for block, _ in blocks),
         ),
         observed=used,
         **data,
     )
-    return Condensed(
-        with_slots(condensed), np.array(sorted(range(len(place)), key=place.__getitem__), dtype=int)
-    )
+    order = np.array(sorted(range(len(place)), key=place.__getitem__), dtype=int)
+    return Condensed(with_slots(condensed, sum(len(block) for block, _ in tail)), order)
 
 
 UNOBSERVED = {"dv": 1.0, "censored": False, "lower": -np.inf, "upper": np.inf}
 """What stands in rows that only fill up."""
 
 
-def with_slots(events: Events, slots: int = 0, *, two_sided: bool = False) -> Events:
-    """Gather the censored rows, in at least so many slots; of each trial if there are several."""
-    censored = events.censored & events.observed
-    count = max(rounded(int(censored.sum(axis=-1).max(initial=0))), slots)
-    row = np.argsort(~censored, axis=-1, kind="stable")[..., :count]
-    row = np.pad(row, [(0, 0)] * (row.ndim - 1) + [(0, count - row.shape[-1])])
-    used = np.arange(count) < censored.sum(axis=-1, keepdims=True)
-    lower, upper = (
-        np.where(used, np.take_along_axis(a, row, axis=-1), rest)
-        for a, rest in ((events.lower, -np.inf), (events.upper, np.inf))
-    )
-    row = places(np.where(used, row, censored.shape[-1]), censored.shape[-1])
-    return replace(events, slots=slots_of(row, lower, upper, two_sided=two_sided))
+def censored_last(events: Events) -> Events:
+    """Condensed events of several trials, with the rows that are censored in any of them last."""
+    rows = events.steps
+    if not isinstance(rows, Rows):
+        return events
+    ever = events.censored.any(axis=0)
+    subject = np.concatenate([np.argmax(places.dense(), axis=1) for places in rows.subject])
+    blocks: list[Past] = []
+    owners: list[Places] = []
+    order, first = [], 0
+    moved = [np.flatnonzero(ever)]
+    for past in rows.blocks:
+        own = np.arange(first, first + past.since.shape[0])
+        first += len(own)
+        order.append(own[~ever[own]])
+        if len(order[-1]):
+            blocks.append(jax.tree.map(lambda a, keep=~ever[own]: a[..., keep], past))
+            owners.append(places_of(subject[order[-1]], events.subjects))
+    if ever.any():
+        wide = [_widened(past, rows.blocks) for past in rows.blocks]
+        whole = jax.tree.map(lambda *parts: np.concatenate(parts, axis=-1), *wide)
+        blocks.append(jax.tree.map(lambda a: a[..., ever], whole))
+        owners.append(places_of(subject[moved[0]], events.subjects))
+    index = np.concatenate(order + moved)
+    data = {name: getattr(events, name)[..., index] for name in ("observed", *UNOBSERVED)}
+    ordered = replace(events, steps=Rows(tuple(blocks), tuple(owners)), **data)
+    return with_slots(ordered, int(ever.sum()))
+
+
+def _widened(past: Past, others: tuple[Past, ...]) -> Past:
+    """The same with room for as many doses as any of the others has."""
+
+    def wide(name: str) -> np.ndarray:
+        values = getattr(past, name)
+        if values.ndim == 1:
+            return values
+        most = max(getattr(other, name).shape[0] for other in others)
+        fill = 1.0 if name == "steady_interval" else 0.0
+        pad = [(0, most - values.shape[0]), (0, 0)]
+        return np.pad(values, pad, constant_values=fill)
+
+    return Past(**{f.name: wide(f.name) for f in fields(Past)})
+
+
+def with_slots(events: Events, count: int) -> Events:
+    """Bounds of the last rows, so many of them, of each trial if there are several."""
+    first = events.censored.shape[-1] - count
+    return replace(events, slots=slots_of(events.lower[..., first:], events.upper[..., first:]))
 
 
 def trial_axes(events: Events) -> tuple[bool, ...]:
@@ -170,12 +217,15 @@ def _blocks(rows: list[_Row]) -> list[Block]:
         )
         if cost + (PER_BLOCK if split else 0) < best:
             best, at = cost + (PER_BLOCK if split else 0), split
-    blocks: list[Block] = []
-    for part, wide in ((ordered[:at], widths[:at]), (ordered[at:], widths[at:])):
-        if part:
-            filled = [*part, *[None] * (rounded(len(part)) - len(part))]
-            blocks.append((filled, tuple(int(n) for n in wide.max(axis=0))))
-    return blocks
+    return _filled(ordered[:at]) + _filled(ordered[at:])
+
+
+def _filled(rows: list[_Row]) -> list[Block]:
+    """A block of these rows and as many that fill it up as its size asks for; none of none."""
+    if not rows:
+        return []
+    widths = tuple(int(n) for n in np.max([row.behind.widths for row in rows], axis=0))
+    return [([*rows, *[None] * (rounded(len(rows)) - len(rows))], widths)]
 
 
 def _subjects(block: list[_Row | None]) -> Int[np.ndarray, " row"]:

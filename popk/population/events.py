@@ -44,7 +44,8 @@ class Events:
     censored, lower, upper
         [...] True where only the bounds are known, and the bounds.
     slots
-        The censored rows gathered (see `condensed`); None to compute an interval at every row.
+        Bounds of the rows that may be censored, the last ones (see `condensed`); None to compute
+        an interval at every row.
     """
 
     steps: Any

@@ -40,9 +40,9 @@ class Places:
         there is a matrix.
     """
 
-    matrix: Float[NumericArray, "*trial m n"] | None
-    index: Int[NumericArray, "*trial m"] | None
-    back: Int[NumericArray, "*trial n r"] | None
+    matrix: Float[NumericArray, "m n"] | None
+    index: Int[NumericArray, " m"] | None
+    back: Int[NumericArray, "n r"] | None
 
     def take(self, values: Float[Array, " n"]) -> Float[Array, " m"]:
         """The values at the places, 0 where there is none."""
@@ -50,6 +50,14 @@ class Places:
             matrix = jnp.asarray(self.matrix, values.dtype)
             return jnp.dot(matrix, values, precision=jax.lax.Precision.HIGHEST)
         return _take.bind(values, jnp.asarray(self.index), jnp.asarray(self.back))
+
+    def dense(self) -> Float[np.ndarray, "m n"]:
+        """The matrix, whichever way the places are kept."""
+        if self.matrix is not None:
+            return np.asarray(self.matrix)
+        assert self.index is not None
+        assert self.back is not None
+        return (np.asarray(self.index)[:, None] == np.arange(self.back.shape[0])).astype(float)
 
     def put(self, values: Float[Array, " m"]) -> Float[Array, " n"]:
         """The sum at each of the n of what lies at its places."""
@@ -59,14 +67,12 @@ class Places:
         return _sum.bind(values, jnp.asarray(self.index), jnp.asarray(self.back))
 
 
-def places(index: Int[np.ndarray, "*trial m"], n: int) -> Places:
-    """Places with these indices; of several trials where there is a leading axis."""
-    if index.shape[-1] * n <= LARGEST_MATRIX:
-        return Places((index[..., None] == np.arange(n)).astype(float), None, None)
-    flat = index.reshape(-1, index.shape[-1])
-    most = max((int(np.bincount(row[row < n], minlength=1).max()) for row in flat), default=1)
-    back = np.stack([_inverse(row, n, max(most, 1)) for row in flat])
-    return Places(None, index.astype(np.int32), back.reshape(*index.shape[:-1], n, -1))
+def places_of(index: Int[np.ndarray, " m"], n: int) -> Places:
+    """Places with these indices."""
+    if len(index) * n <= LARGEST_MATRIX:
+        return Places((index[:, None] == np.arange(n)).astype(float), None, None)
+    most = int(np.bincount(index[index < n], minlength=1).max())
+    return Places(None, index.astype(np.int32), _inverse(index, n, max(most, 1)))
 
 
 def _inverse(index: Int[np.ndarray, " m"], n: int, most: int) -> Int[np.ndarray, "n r"]:

@@ -82,7 +82,7 @@ class Observation(dist.Distribution):
     lower, upper
         [..., step] Bounds, in concentration units; -inf and +inf where open.
     slots
-        The censored rows gathered, for one list of rows: the same value, without computing an
+        Bounds of the last rows, for one list of rows: the same value, without computing an
         interval at every row.
     """
 
@@ -140,9 +140,11 @@ class Observation(dist.Distribution):
         transform = log_bound if logarithmic else jnp.asarray
         if self.slots is None:
             interval = log_normal_interval(transform(self.lower), transform(self.upper), mean, sd)
-        else:
-            interval = self.slots.log_probability(mean, sd, transform)
-        return jnp.where(self.censored, interval, measured)
+            return jnp.where(self.censored, interval, measured)
+        first = measured.shape[-1] - self.slots.count
+        interval = self.slots.log_probability(mean[first:], sd[first:], transform)
+        last = jnp.where(self.censored[first:], interval, measured[first:])
+        return jnp.concatenate([measured[:first], last])
 
 
 def _log_normal(value: Array, mean: Array, sd: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Trials simulated from a model on a design: parameters, concentrations, and what an assay reports."""
+"""Trials simulated from a model on a design: parameters, and what an assay reports."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,7 +11,7 @@ import numpy as np
 import numpyro
 from jaxtyping import Array, Float
 
-from popk.population.condensed import Rows, with_slots
+from popk.population.condensed import censored_last
 from popk.population.events import Events
 from popk.population.model import Model
 
@@ -70,8 +70,9 @@ def simulate(
         censored=censored,
         lower=np.full(dv.shape, -np.inf),
         upper=np.where(censored, below if below is not None else np.inf, np.inf),
+        slots=None,
     )
-    return Simulated(with_slots(events) if isinstance(events.steps, Rows) else events, truth)
+    return Simulated(censored_last(events), truth)
 
 
 def _one(
