@@ -70,7 +70,14 @@ def check(
 
 
 @app.command()
-def fit(folder: Folder, as_json: Json = False) -> None:
+def fit(
+    folder: Folder,
+    precision: Annotated[
+        str | None, typer.Option(help="float32 or float64, instead of fit.toml's.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or gpu, instead of fit.toml's.")] = None,
+    as_json: Json = False,
+) -> None:
     """Fit what the folder's fit.toml names and write its results/.
 
     An interrupted fit goes on where it was when the command is given again. Exit code 0:
@@ -80,10 +87,12 @@ def fit(folder: Folder, as_json: Json = False) -> None:
 
     from popk.report.progress import shown
     from popk.study.compiled import keep_compiled
-    from popk.study.folder import open_study, run
+    from popk.study.folder import open_study, run, with_sampler
 
     keep_compiled()
     study = open_study(folder)
+    if precision or device:
+        study = with_sampler(study, precision=precision, device=device)
     console = Console(stderr=as_json)
     title = f"{study.spec.name or study.folder}: model {study.model.spec.name}"
     console.print(title, markup=False, soft_wrap=True)

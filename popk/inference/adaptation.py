@@ -130,15 +130,18 @@ def dispersed(
     centre: Float[np.ndarray, "trial d"],
     arrow: Arrow,
     count: int,
+    copies: int = 1,
 ) -> Float[np.ndarray, "trial chain d"]:
     """Starting points from the normal approximation, those left out where it is far too wide.
 
     Among several times as many candidates the worst are dropped: the tails of the approximation
-    where the posterior has none, from which a chain would not come back in a short warm-up.
+    where the posterior has none, from which a chain would not come back in a short warm-up. So many
+    `copies` of each follow one another: chains of a superchain share their starting point.
     """
+    distinct = count // copies
     size = centre.shape[1]
     subjects, k, p = arrow.cross.shape[-3:]
-    standard = np.stack([rng.standard_normal((CANDIDATES * count, size)) for rng in rngs])
+    standard = np.stack([rng.standard_normal((CANDIDATES * distinct, size)) for rng in rngs])
     shared = standard[..., :p]
     own = standard[..., p:].reshape(len(centre), -1, subjects, k)
     each = np.einsum("bnkp,bcp->bcnk", arrow.cross, shared, optimize=True)
@@ -146,8 +149,8 @@ def dispersed(
     moved = np.einsum("bpq,bcq->bcp", arrow.population, shared, optimize=True)
     points = centre[:, None] + np.concatenate([moved, each.reshape(*own.shape[:2], -1)], axis=2)
     weight = log_density(points) + 0.5 * np.sum(standard**2, axis=2)
-    best = np.argsort(-np.nan_to_num(weight, nan=-np.inf, neginf=-np.inf), axis=1)[:, :count]
-    return np.take_along_axis(points, best[..., None], axis=1)
+    best = np.argsort(-np.nan_to_num(weight, nan=-np.inf, neginf=-np.inf), axis=1)[:, :distinct]
+    return np.repeat(np.take_along_axis(points, best[..., None], axis=1), copies, axis=1)
 
 
 def revived(rngs: Sequence[np.random.Generator], chains: Chains, trace: Trace) -> Chains:

@@ -8,20 +8,18 @@ NUTS, and its row says so. Nothing of a trial depends on those that it is fitted
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
-from popk.inference.adaptation import shortened
-from popk.inference.convergence import BFMI, RHAT, bfmi
-from popk.inference.effective import ess_tail, rhat_and_ess_bulk
-from popk.inference.lockstep import Trace
-from popk.inference.machine import CHUNK, Machine, Tuned, trial_seeds
+from popk.inference.machine import CHUNK, Machine
 from popk.inference.nuts import Nuts
-from popk.inference.threads import as_finished
+from popk.inference.threads import as_finished, on_gpu
+from popk.inference.trials import Trials, replaced
+from popk.inference.wave import Found, Plan, Wave, diagnosed, wrong_in
 from popk.population.condensed import trial_axes
 from popk.population.events import Events
 from popk.population.model import Model
@@ -30,75 +28,11 @@ from popk.spec.fit import Sampler as Settings
 
 CHAINS = 8
 """Chains of each trial: the fewer, the fewer draws go into the warm-up."""
-STAGES = 3
-"""Stages of warm-up: the metric of the mode is near enough for short fits."""
-CHECKED_AFTER = (100, 125, 150, 175, 200, 225, 250, 300, 350, 400, 500, 600, 800)
-"""Draws of each chain after which a trial's gate is tried; then every 200."""
 WAVE, SIDE_BY_SIDE = 64, 4000
-"""Most trials of a wave, and numbers (chains times dimension) that a block of trials holds."""
-MOST_SHORTENED = 3
-
-
-@dataclass(frozen=True, eq=False)
-class Trials:
-    """Results of fitted trials; axis `trial`.
-
-    Attributes
-    ----------
-    names
-        Population parameters, correlations included.
-    draws
-        Of each trial [chain, draw, name].
-    parameters
-        Individual parameters, in the model's order.
-    individual
-        [trial, parameter, subject, 4] mean, and 5, 50 and 95 % quantile, in the parameter's unit.
-    rhat, ess_bulk, ess_tail
-        [trial, quantity] for `names` and then every individual parameter.
-    passed
-        [trial] whether the gate holds.
-    method
-        Of each trial "ensemble", or "nuts" where the ensemble failed.
-    why
-        What failed, of the ensemble where NUTS took over, and of NUTS where that failed too.
-    """
-
-    names: tuple[str, ...]
-    draws: tuple[Float[np.ndarray, "chain draw name"], ...]
-    parameters: tuple[str, ...]
-    individual: Float[np.ndarray, "trial parameter subject 4"]
-    rhat: Float[np.ndarray, "trial quantity"]
-    ess_bulk: Float[np.ndarray, "trial quantity"]
-    ess_tail: Float[np.ndarray, "trial quantity"]
-    passed: Bool[np.ndarray, " trial"]
-    method: tuple[str, ...]
-    why: tuple[str, ...]
-
-    @staticmethod
-    def joined(parts: "Sequence[Trials]") -> "Trials":
-        """Trials one after the other."""
-        first = parts[0]
-        return Trials(
-            first.names,
-            tuple(d for part in parts for d in part.draws),
-            first.parameters,
-            *(
-                np.concatenate([getattr(part, name) for part in parts])
-                for name in ("individual", "rhat", "ess_bulk", "ess_tail", "passed")
-            ),
-            tuple(m for part in parts for m in part.method),
-            tuple(w for part in parts for w in part.why),
-        )
-
-
-@dataclass(frozen=True)
-class BatchProgress:
-    """How far a batch is: trials finished, those refitted by NUTS, those that failed, and all."""
-
-    done: int
-    refitted: int
-    failed: int
-    total: int
+"""Most trials of a wave, and numbers (chains times dimension) that a block of trials holds: what
+it works on fits the processor's cache."""
+WAVE_ON_GPU, ON_GPU = 4096, 4_000_000
+"""The same on a GPU, which is fast where very many numbers are computed side by side."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,8 +73,7 @@ class Batch:
         starts = [n for n in range(len(self.starts)) if n not in set(skip)]
         # NumPyro's handlers are not for several threads: everything is traced before these start
         self._machine.compile()
-        assert self._columns
-        assert self._pilot.size
+        assert self._plan
         for place, trials in as_finished(self._wave, starts):
             yield starts[place], self._repaired(trials, self._own_trials(starts[place]))
 
@@ -150,10 +83,11 @@ class Batch:
         return range(0, self.trials, self._size)
 
     def _wave(self, number: int) -> Trials:
-        wave = _Wave(self, self._own_trials(number))
+        wave = Wave(self._plan, self._own_trials(number))
         while wave.active:
             wave.advance()
-        return wave.trials()
+        columns, found, wrong = wave.outcome()
+        return self._results(columns, found, wrong, "ensemble", wrong)
 
     def _own_trials(self, number: int) -> Int[np.ndarray, " trial"]:
         first = self.starts[number]
@@ -163,7 +97,7 @@ class Batch:
         """Failed trials fitted again by NUTS."""
         for place in np.flatnonzero(~trials.passed):
             refit = self._by_nuts(int(own[place]), trials.why[place])
-            trials = _replaced(trials, int(place), refit)
+            trials = replaced(trials, int(place), refit)
         return trials
 
     def _by_nuts(self, trial: int, why: str) -> Trials:
@@ -187,25 +121,24 @@ class Batch:
             ],
             axis=2,
         )
-        found = _diagnosed(columns[None])
-        wrong = _wrong(found, self.settings.ess, posterior.stats["energy"][None], self._labels)[0]
+        found = diagnosed(columns[None])
+        wrong = wrong_in(found, self.settings.ess, posterior.stats["energy"][None], self._labels)[0]
         diverging = int(np.sum(posterior.stats["diverging"]))
         wrong += f"; {diverging} divergences" if diverging else ""
-        return self._results([columns], *found, [wrong], "nuts", [f"{why}; NUTS: {wrong or 'ok'}"])
+        return self._results([columns], found, [wrong], "nuts", [f"{why}; NUTS: {wrong or 'ok'}"])
 
-    def events_of(self, trials: Sequence[int]) -> Events:
+    def events_of(self, trials: Sequence[int] | Int[np.ndarray, " trial"]) -> Events:
         """The events of some trials."""
         leaves, tree = jax.tree.flatten(self.events)
         return jax.tree.unflatten(
-            tree, [a[list(trials)] if has else a for a, has in zip(leaves, self._own, strict=True)]
+            tree,
+            [a[np.asarray(trials)] if has else a for a, has in zip(leaves, self._own, strict=True)],
         )
 
     def _results(
         self,
         columns: Sequence[Float[np.ndarray, "chain draw quantity"]],
-        rhat: np.ndarray,
-        bulk: np.ndarray,
-        tail: np.ndarray,
+        found: Found,
         wrong: Sequence[str],
         method: str,
         why: Sequence[str],
@@ -221,9 +154,7 @@ class Batch:
             tuple(one[..., :p] for one in columns),
             self.parameters,
             np.stack(individual),
-            rhat,
-            bulk,
-            tail,
+            *found,
             np.array([not text for text in wrong]),
             (method,) * len(columns),
             tuple(why),
@@ -265,19 +196,34 @@ class Batch:
     @property
     def _size(self) -> int:
         """Trials of a wave: a multiple of the block."""
-        blocks = max(1, min(WAVE, self.trials) // self._block)
+        blocks = max(1, min(self._most, self.trials) // self._block)
         return blocks * self._block
 
     @property
     def _block(self) -> int:
         d = 10 + len(self.parameters) * self.events.subjects
-        return int(np.clip(SIDE_BY_SIDE // (d * self._chains), 1, min(WAVE, self.trials)))
+        room = ON_GPU if on_gpu() else SIDE_BY_SIDE
+        return int(np.clip(room // (d * self._chains), 1, min(self._most, self.trials)))
+
+    @property
+    def _most(self) -> int:
+        return WAVE_ON_GPU if on_gpu() else WAVE
 
     @cached_property
-    def _pilot(self) -> Float[np.ndarray, " d"]:
-        """The first trial's mode: all searches begin there."""
+    def _plan(self) -> Plan:
+        # The first trial's mode: all searches begin there
         one = replace(self._machine, events=self.events_of([0]), trials=1, block=1)
-        return one.mode().vector[0]
+        table, named = self._columns
+        return Plan(
+            self._machine,
+            self.events_of,
+            self.settings,
+            table,
+            named,
+            self._labels,
+            len(self.names),
+            one.mode().vector[0],
+        )
 
     @cached_property
     def _columns(self) -> Any:
@@ -304,200 +250,3 @@ class Batch:
             jax.jit(rows).lower(many, machine.leaves, centring).compile(),
             jax.jit(jax.vmap(one, (0, axes, 0))).lower(single, machine.leaves, centring).compile(),
         )
-
-
-class _Wave:
-    """The trials of a wave on their way: which are active, what they have drawn."""
-
-    def __init__(self, batch: Batch, own: Int[np.ndarray, " trial"]) -> None:
-        self.batch, self.own = batch, own
-        size = batch._size
-        numbers = np.resize(own, size)
-        self.machine = batch._machine.of(batch.events_of(numbers))
-        self.seeds = trial_seeds(batch.settings.seed, numbers.tolist())
-        self.places = np.arange(size)  # whose trial stands at each place of the machine
-        self.active = len(own)
-        self.tuned: Tuned | None = None
-        self.stage = 0
-        self.drawn = np.zeros(size, dtype=int)
-        self.shortened = np.zeros(size, dtype=int)
-        self.columns: list[list[np.ndarray]] = [[] for _ in range(size)]
-        self.energies: list[list[np.ndarray]] = [[] for _ in range(size)]
-        self.diverged = np.zeros(size, dtype=int)
-        self.found: dict[int, tuple[np.ndarray, ...]] = {}
-        self.wrong: dict[int, str] = {}
-
-    def advance(self) -> None:
-        """The mode search, a stage of warm-up, or draws and the gates that are due."""
-        target = self.batch.settings.target_accept or 0.8
-        if self.tuned is None:
-            self.tuned = self.machine.begin(self.seeds, self._named, self.batch._pilot)
-        elif self.stage <= STAGES:
-            self.tuned = self.machine.warm(self.tuned, self.stage, self.seeds, target)
-        else:
-            self._sample(self.tuned)
-        self.stage += 1
-
-    def trials(self) -> Trials:
-        """The results, in the order of the trials."""
-        count = len(self.own)
-        columns = [np.concatenate(self.columns[i], axis=1) for i in range(count)]
-        found = [np.stack([self.found[i][j] for i in range(count)]) for j in range(3)]
-        wrong = [self.wrong[i] for i in range(count)]
-        return self.batch._results(columns, *found, wrong, "ensemble", wrong)
-
-    def _sample(self, tuned: Tuned) -> None:
-        chains, trace = self.machine.run(tuned, self.seeds, self.stage, CHUNK, self.active)
-        self.tuned = tuned._replace(chains=chains)
-        self._keep(trace)
-        due = [place for place in range(self.active) if self._is_due(self.places[place])]
-        finished = self._finished([int(self.places[place]) for place in due])
-        if finished:
-            self._reorder(
-                np.isin(self.places, finished) & (np.arange(len(self.places)) < self.active)
-            )
-
-    def _keep(self, trace: Trace) -> None:
-        """Store the draws; after divergences a trial begins them anew with shorter steps."""
-        assert self.tuned is not None
-        vectors = np.moveaxis(trace.vector, 0, 2)
-        shape = vectors.shape
-        table, _ = self.batch._columns
-        rows = np.asarray(
-            table(vectors.reshape(shape[0], -1, shape[-1]), self.machine.leaves, self._centring())
-        ).reshape(*shape[:3], -1)
-        short = np.zeros(len(self.places), dtype=bool)
-        for place in range(self.active):
-            trial = self.places[place]
-            diverging = int(trace.diverging[:, place].sum())
-            if diverging and self.shortened[trial] < MOST_SHORTENED:
-                self.shortened[trial] += 1
-                short[place] = True
-                self.columns[trial], self.energies[trial] = [], []
-                self.drawn[trial] = 0
-                continue
-            self.diverged[trial] += diverging
-            self.columns[trial].append(rows[place])
-            self.energies[trial].append(trace.energy[:, place].T)
-            self.drawn[trial] += rows.shape[2]
-        if short.any():
-            self.tuned = self.tuned._replace(tuning=shortened(self.tuned.tuning, short))
-            self._reorder(np.zeros(len(self.places), dtype=bool))
-
-    def _centring(self) -> Known:
-        assert self.tuned is not None
-        dtype = jnp.zeros(0).dtype
-        return jax.tree.map(lambda a: np.asarray(a, dtype), self.tuned.centring)
-
-    def _is_due(self, trial: int) -> bool:
-        drawn, most = self.drawn[trial], self.batch.settings.draws
-        later = drawn > CHECKED_AFTER[-1] and drawn % 200 == 0
-        return bool(drawn in CHECKED_AFTER or later or drawn >= most)
-
-    def _finished(self, trials: list[int]) -> list[int]:
-        """Those of the trials whose gate holds, or whose draws are spent."""
-        finished = []
-        by_length: dict[int, list[int]] = {}
-        for trial in trials:
-            by_length.setdefault(int(self.drawn[trial]), []).append(trial)
-        for drawn, group in by_length.items():
-            spent = drawn >= self.batch.settings.draws
-            columns = np.stack([np.concatenate(self.columns[t], axis=1) for t in group])
-            p = len(self.batch.names)
-            # The few population quantities are the last to pass: they are looked at first
-            few = _wrong(_diagnosed(columns[..., :p]), self.batch.settings.ess)
-            look = [i for i, text in enumerate(few) if spent or not text]
-            if not look:
-                continue
-            found = _diagnosed(columns[look])
-            energies = np.stack([np.concatenate(self.energies[group[i]], axis=1) for i in look])
-            wrong = _wrong(found, self.batch.settings.ess, energies, self.batch._labels)
-            for j, i in enumerate(look):
-                trial, text = group[i], wrong[j]
-                if self.diverged[trial]:
-                    text += f"{'; ' if text else ''}{self.diverged[trial]} divergences"
-                if spent or not text:
-                    self.found[trial] = tuple(part[j] for part in found)
-                    self.wrong[trial] = text
-                    finished.append(trial)
-        return finished
-
-    def _reorder(self, done: Bool[np.ndarray, " place"]) -> None:
-        """Bring the trials that go on to the front, those with few steps first."""
-        assert self.tuned is not None
-        idle = np.arange(len(self.places)) >= self.active
-        order = np.lexsort((self.tuned.tuning.steps, done, idle))
-        self.active -= int(done.sum())
-        self.places, self.seeds = self.places[order], self.seeds[order]
-        self.tuned = jax.tree.map(lambda a: a[order], self.tuned)
-        numbers = np.resize(self.own, len(order))[self.places]
-        self.machine = self.batch._machine.of(self.batch.events_of(numbers))
-
-    def _named(self, vectors: np.ndarray, centring: Known) -> Mapping[str, np.ndarray]:
-        dtype = jnp.zeros(0).dtype
-        _, named = self.batch._columns
-        centring = jax.tree.map(lambda a: np.asarray(a, dtype), centring)
-        values = named(np.asarray(vectors, dtype), self.machine.leaves, centring)
-        return {name: np.asarray(value) for name, value in values.items()}
-
-
-class _Found(NamedTuple):
-    """[trial, quantity] diagnostics."""
-
-    rhat: np.ndarray
-    bulk: np.ndarray
-    tail: np.ndarray
-
-
-def _diagnosed(columns: Float[np.ndarray, "trial chain draw quantity"]) -> _Found:
-    trials, chains, draws, quantities = columns.shape
-    table = np.moveaxis(columns, 0, 2).reshape(chains, draws, -1)
-    parts = *rhat_and_ess_bulk(table), ess_tail(table)
-    return _Found(*(part.reshape(trials, quantities) for part in parts))
-
-
-def _wrong(
-    found: _Found,
-    ess: float,
-    energies: Float[np.ndarray, "trial chain draw"] | None = None,
-    labels: Sequence[str] = (),
-) -> list[str]:
-    """For each trial what fails, in words; empty where the gate holds."""
-    texts = []
-    for i in range(len(found.rhat)):
-        wrong = []
-        for name, values, bad in (
-            ("R-hat", found.rhat[i], ~(found.rhat[i] < RHAT)),
-            ("ESS bulk", found.bulk[i], ~(found.bulk[i] >= ess)),
-            ("ESS tail", found.tail[i], ~(found.tail[i] >= ess)),
-        ):
-            if bad.any():
-                worst = np.nanargmax(values) if name == "R-hat" else np.nanargmin(values)
-                where = f" at {labels[worst]}" if labels else ""
-                wrong.append(f"{name} {values[worst]:.4g}{where}")
-        if energies is not None:
-            weakest = float(np.min(bfmi(energies[i])))
-            if not weakest >= BFMI:
-                wrong.append(f"E-BFMI {weakest:.2g}")
-        texts.append("; ".join(wrong))
-    return texts
-
-
-def _replaced(trials: Trials, place: int, one: Trials) -> Trials:
-    """The same with one trial's results in place of its own."""
-
-    def put(whole: np.ndarray, part: np.ndarray) -> np.ndarray:
-        out = whole.copy()
-        out[place] = part[0]
-        return out
-
-    return replace(
-        trials,
-        draws=(*trials.draws[:place], one.draws[0], *trials.draws[place + 1 :]),
-        method=(*trials.method[:place], one.method[0], *trials.method[place + 1 :]),
-        why=(*trials.why[:place], one.why[0], *trials.why[place + 1 :]),
-        **{
-            name: put(getattr(trials, name), getattr(one, name))
-            for name in ("individual", "rhat", "ess_bulk", "ess_tail", "passed")
-        },
-    )

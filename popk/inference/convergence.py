@@ -13,6 +13,11 @@ from popk.population.model import Model
 
 RHAT = 1.01
 """Rank-normalised split R-hat; Vehtari et al., Bayesian Analysis 2021;16:667-718."""
+NESTED_RHAT = 1.01
+"""Nested R-hat, for which its authors keep the customary bound; Margossian et al., Bayesian
+Analysis 2024, arXiv 2110.13017, sec. 5."""
+SUPERCHAINS = 8
+"""Groups of chains with one starting point each."""
 BFMI = 0.3
 """Energy Bayesian fraction of missing information; Betancourt, arXiv 1604.00695."""
 
@@ -57,12 +62,15 @@ class Diagnostics:
     rhat, ess_bulk, ess_tail
         [quantity] rank-normalised split R-hat, bulk ESS, and tail ESS (the smaller of the 5 %
         and 95 % quantiles').
+    nested
+        [quantity] nested R-hat; None where chains are too few for superchains.
     """
 
     names: tuple[str, ...]
     rhat: Float[np.ndarray, " quantity"]
     ess_bulk: Float[np.ndarray, " quantity"]
     ess_tail: Float[np.ndarray, " quantity"]
+    nested: Float[np.ndarray, " quantity"] | None = None
 
     def of(self, name: str) -> tuple[float, float, float]:
         """R-hat, bulk ESS and tail ESS of one quantity."""
@@ -81,8 +89,15 @@ def diagnostics(draws: Mapping[str, Float[np.ndarray, "chain draw *shape"]]) -> 
     table = np.concatenate(columns, axis=2).astype(float)
     # Ranks would take an infinite draw for a large one
     table[np.isinf(table)] = np.nan
-    rhat, bulk = effective.rhat_and_ess_bulk(table)
-    return Diagnostics(tuple(names), rhat, bulk, effective.ess_tail(table))
+    ranked = effective.rank_based(table, superchains_of(table.shape[0]))
+    return Diagnostics(
+        tuple(names), ranked.rhat, ranked.ess_bulk, effective.ess_tail(table), ranked.nested
+    )
+
+
+def superchains_of(chains: int) -> int:
+    """Superchains of so many chains: 8, where each can have two chains or more; else none."""
+    return SUPERCHAINS if chains >= 2 * SUPERCHAINS and chains % SUPERCHAINS == 0 else 0
 
 
 def gate(
@@ -116,6 +131,17 @@ def gate(
     divergences = int(np.sum(posterior.stats["diverging"]))
     energies = bfmi(posterior.stats["energy"])
     weakest = int(np.argmin(np.nan_to_num(energies, nan=-np.inf)))
+    nested = ()
+    margossian = "Margossian et al., Bayesian Analysis 2024, arXiv 2110.13017"
+    if found.nested is not None:
+        value, of = worst(found.nested, True)
+        nested = (
+            Check(
+                "nested R-hat", value, f"< {NESTED_RHAT}", value < NESTED_RHAT, of,
+                "groups of chains from different starting points disagree: run longer, or look "
+                "whether the model has two explanations", margossian,
+            ),
+        )  # fmt: skip
     vehtari = "Vehtari et al., Bayesian Analysis 2021;16:667-718"
     betancourt = "Betancourt, arXiv 1701.02434 and 1604.00695"
     return (
@@ -124,6 +150,7 @@ def gate(
             "the chains disagree: run longer, or look whether the model has two explanations",
             vehtari,
         ),
+        *nested,
         Check(
             "ESS bulk", bulk, f">= {ess:g}", bulk >= ess, bulk_of,
             "too few effective draws for means and medians: raise draws in [sampler]", vehtari,

@@ -6,6 +6,7 @@ a sampler that needs a tenth of a second cannot wait a second for its gate.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import scipy.fft
@@ -16,18 +17,64 @@ Draws = Float[np.ndarray, "chain draw quantity"]
 PerQuantity = Float[np.ndarray, " quantity"]
 
 
-def rhat_and_ess_bulk(draws: Draws) -> tuple[PerQuantity, PerQuantity]:
-    """Rank-normalised split R-hat, and the effective sample size for the bulk.
+class RankBased(NamedTuple):
+    """Diagnostics of rank-normalised split chains, [quantity].
 
-    R-hat is the larger of that of the draws and of the draws folded at the median; the sample
-    size is that of rank-normalised split chains. NaN where a draw is not finite.
+    Attributes
+    ----------
+    rhat
+        The larger of R-hat of the draws and of the draws folded at their median.
+    ess_bulk
+        Effective sample size for the bulk.
+    nested
+        Nested R-hat, the larger of the same two; None without superchains.
+    """
+
+    rhat: PerQuantity
+    ess_bulk: PerQuantity
+    nested: PerQuantity | None
+
+
+def rank_based(draws: Draws, superchains: int = 0) -> RankBased:
+    """Rank-normalised split R-hat, bulk ESS, and nested R-hat; NaN where a draw is not finite.
+
+    Nested R-hat (Margossian et al., Bayesian Analysis 2024, arXiv 2110.13017) is for many short
+    chains: the variance between the means of superchains, of which each has several chains from
+    one starting point, is held against that within them, between their chains and along them.
+    Chains need not be long, as the many of a superchain average each other's noise out.
+
+    Parameters
+    ----------
+    draws
+        [chain, draw, quantity].
+    superchains
+        Their number, of equally many consecutive chains.
     """
     halves = split(draws)
-    folded = np.abs(halves - np.median(halves, axis=(0, 1)))
     scores = rank_normalised(halves)
-    largest = np.maximum(_rhat(scores), _rhat(rank_normalised(folded)))
+    folded = rank_normalised(np.abs(halves - np.median(halves, axis=(0, 1))))
     finite = np.isfinite(draws).all(axis=(0, 1))
-    return np.where(finite, largest, np.nan), np.where(finite, ess(scores), np.nan)
+    nested = None
+    if superchains:
+        nested = np.maximum(_nested(scores, superchains), _nested(folded, superchains))
+        nested = np.where(finite, nested, np.nan)
+    return RankBased(
+        np.where(finite, np.maximum(_rhat(scores), _rhat(folded)), np.nan),
+        np.where(finite, ess(scores), np.nan),
+        nested,
+    )
+
+
+def _nested(halves: Draws, superchains: int) -> PerQuantity:
+    """Nested R-hat of split chains: first halves of all chains, then last halves."""
+    _, count, quantities = halves.shape
+    grouped = halves.reshape(2, superchains, -1, count, quantities)
+    grouped = np.moveaxis(grouped, 0, 1).reshape(superchains, -1, count, quantities)
+    means = grouped.mean(axis=2)
+    between = means.mean(axis=1).var(axis=0, ddof=1)
+    within = means.var(axis=1, ddof=1) + grouped.var(axis=2, ddof=1).mean(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.sqrt(1.0 + between / within.mean(axis=0))
 
 
 def ess_tail(draws: Draws, low: float = 0.05, high: float = 0.95) -> PerQuantity:

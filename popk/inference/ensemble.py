@@ -20,7 +20,7 @@ from popk.inference.draws import Collect, collector
 from popk.inference.lockstep import Chains
 from popk.inference.machine import CHUNK, WARMUP, Machine, Tuned, trial_seeds
 from popk.inference.posterior import Posterior, Progress
-from popk.inference.threads import cores
+from popk.inference.threads import cores, on_gpu
 from popk.population.events import Events
 from popk.population.model import Model
 from popk.population.parameters import Known
@@ -238,7 +238,7 @@ class Ensemble:
 
     @property
     def _groups(self) -> int:
-        return 1 if jax.default_backend() != "cpu" else min(2, cores())
+        return 1 if on_gpu() else min(2, cores())
 
     @property
     def _target(self) -> float:

@@ -24,6 +24,7 @@ from popk.inference.adaptation import (
     revived,
 )
 from popk.inference.arrow import Arrow, arrow_from_draws
+from popk.inference.convergence import superchains_of
 from popk.inference.lockstep import Chains, Program, Schedule, Trace, program
 from popk.inference.mode import Mode, find_mode, subject_modes
 from popk.inference.threads import double_precision, side_by_side
@@ -122,6 +123,7 @@ class Machine:
             vector,
             arrow,
             self.chains,
+            self.chains // superchains if (superchains := superchains_of(self.chains)) else 1,
         )
         density, gradient = self.gradients(points, centring)
         tuning = Tuning.first(flat.start.size, self.trials)

@@ -18,6 +18,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def on_gpu() -> bool:
+    """Whether arrays of this thread go to a GPU."""
+    device = jax.config.values["jax_default_device"]
+    return (device.platform if device is not None else jax.default_backend()) != "cpu"
+
+
 def double_precision() -> bool:
     """Whether JAX computes in float64 at present, in this thread."""
     return jnp.zeros(0).dtype == jnp.float64

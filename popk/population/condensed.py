@@ -224,8 +224,8 @@ def _filled(rows: list[_Row]) -> list[Block]:
     """A block of these rows and as many that fill it up as its size asks for; none of none."""
     if not rows:
         return []
-    widths = tuple(int(n) for n in np.max([row.behind.widths for row in rows], axis=0))
-    return [([*rows, *[None] * (rounded(len(rows)) - len(rows))], widths)]
+    infusion, bolus, steady = np.max([row.behind.widths for row in rows], axis=0).tolist()
+    return [([*rows, *[None] * (rounded(len(rows)) - len(rows))], (infusion, bolus, steady))]
 
 
 def _subjects(block: list[_Row | None]) -> Int[np.ndarray, " row"]:

@@ -14,6 +14,7 @@ from typing import Any, no_type_check
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float, Int
@@ -127,7 +128,7 @@ def _slope(primitive: Primitive) -> Any:
     def jvp(primals: Sequence[Array], tangents: Sequence[Any]) -> tuple[Array, Any]:
         value, tangent = primitive.bind(*primals), tangents[0]
         if isinstance(tangent, ad.Zero):
-            return value, ad.Zero.from_primal_value(value)
+            return value, ad.Zero(jax.typeof(value).to_tangent_aval())
         return value, primitive.bind(tangent, *primals[1:])
 
     return jvp
@@ -155,7 +156,7 @@ def _fronted(array: Array, axis: int | None, size: int) -> Array:
 for primitive, function, transposed in ((_take, _taken, _sum), (_sum, _summed, _take)):
     primitive.def_impl(jax.jit(function))
     primitive.def_abstract_eval(
-        lambda values, index, back, function=function: jax.core.ShapedArray(
+        lambda values, index, back, function=function: ShapedArray(
             jax.eval_shape(function, values, index, back).shape, values.dtype
         )
     )

@@ -154,6 +154,8 @@ class Sampler(Record):
         Effective sample size, bulk and tail, that every parameter must reach.
     target_accept
         By default 0.8 for "ensemble", 0.9 for "nuts".
+    precision, device
+        Of the sampler's arithmetic, and what it runs on. A single small fit is faster on the CPU.
     """
 
     method: Literal["ensemble", "nuts"] = "ensemble"
@@ -164,6 +166,7 @@ class Sampler(Record):
     target_accept: Annotated[float, Field(gt=0.5, lt=1.0)] | None = None
     ess: PositiveFloat = 400.0
     precision: Literal["float32", "float64"] = "float64"
+    device: Literal["cpu", "gpu"] = "cpu"
 
 
 class FitSpec(DataSpec):

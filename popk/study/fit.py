@@ -156,7 +156,8 @@ def fit(
         dosed_size(dose, data)
     settings = sampler or SamplerSpec()
     seconds: dict[str, float] = {}
-    with jax.enable_x64(settings.precision == "float64"):
+    device = device_of(settings)
+    with jax.enable_x64(settings.precision == "float64"), jax.default_device(device):
         prepared, order = prepare(model, data, settings)
         samples = _sample(prepared, state, watch, seconds)
     samples = replace(samples, log_likelihood=samples.log_likelihood[:, :, order])
@@ -167,7 +168,7 @@ def fit(
     provenance = Provenance(
         hashes=hashes(model, data, settings),
         versions=versions(),
-        device=str(jax.devices()[0]),
+        device=str(device),
         precision=settings.precision,
         seed=settings.seed,
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -175,6 +176,29 @@ def fit(
         method=samples.method,
     )
     return Fit(model, data, samples, checks, found, provenance, dose, synthetic, name)
+
+
+def device_of(settings: SamplerSpec) -> jax.Device:
+    """The device that the settings ask for.
+
+    Raises
+    ------
+    popk.PopkError
+        If there is none of this kind.
+    """
+    try:
+        return jax.devices(settings.device)[0]
+    except RuntimeError:
+        have = ", ".join(sorted({d.platform for d in jax.devices()}))
+        raise PopkError(
+            Problem(
+                file="[sampler]",
+                key="device",
+                found=f"device {settings.device!r}, but JAX sees only: {have}",
+                expected="a device that is there and that jaxlib was built for",
+                cure='install "popk[cuda]" on a machine with an NVIDIA GPU, or set device = "cpu"',
+            )
+        ) from None
 
 
 def dosed_size(dose: Dose, data: Dataset) -> Float[np.ndarray, " subject"]:

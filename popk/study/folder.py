@@ -20,11 +20,13 @@ from popk.data.nonmem.read import read_data
 from popk.inference.convergence import Check, diagnostics
 from popk.inference.posterior import Posterior, Progress
 from popk.population.model import Model
-from popk.spec.fit import FitSpec, read_fit
+from popk.spec.fit import FitSpec, Sampler, read_fit
 from popk.spec.model import read_model
 from popk.spec.problem import PopkError, Problem
+from popk.spec.record import validate
 from popk.study.fit import Fit, Provenance, dosed_size, fit, hashes, versions
-from popk.study.labelled import samples_from
+from popk.study.labelled import labelled, samples_from
+from popk.study.netcdf import write_netcdf
 
 CHECKPOINT = ".checkpoint.pickle"
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
@@ -55,6 +57,20 @@ def open_study(folder: str | Path) -> Study:
     if spec.dose is not None:
         dosed_size(spec.dose, data)
     return Study(folder, spec, model, data)
+
+
+def with_sampler(study: Study, **settings: str | None) -> Study:
+    """The same with other settings of its sampler; None leaves one as it is.
+
+    Raises
+    ------
+    popk.PopkError
+        If a setting has no such value.
+    """
+    given = {key: value for key, value in settings.items() if value is not None}
+    changed = study.spec.sampler.model_dump() | given
+    sampler = validate(Sampler, changed, "command line")
+    return study._replace(spec=study.spec.model_copy(update={"sampler": sampler}))
 
 
 def run(
@@ -126,7 +142,8 @@ def save(result: Fit, folder: str | Path, tables: dict[str, str]) -> None:
         _recover(folder)
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir()
-        result.posterior.to_netcdf(str(new / "posterior.nc"))
+        parts = labelled(result.model, result.data, result.samples)
+        write_netcdf(new / "posterior.nc", parts)
         (new / "run.json").write_text(_run_record(result), encoding="utf-8")
         for name, text in tables.items():
             (new / name).write_text(text, encoding="utf-8")

@@ -1,7 +1,7 @@
 """Draws as ArviZ InferenceData, and back."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,14 +16,36 @@ if TYPE_CHECKING:
 STATS = {"acceptance": "acceptance_rate", "steps": "n_steps"}
 
 
-def inference_data(model: Model, data: Dataset, samples: Posterior) -> "arviz.InferenceData":
+class Labelled(NamedTuple):
+    """What an InferenceData holds, before ArviZ is imported.
+
+    Attributes
+    ----------
+    groups
+        Group to variables; those of `sampled` groups have the axes chain and draw first.
+    coords
+        Axis to its labels.
+    dims
+        Variable to its axes, chain and draw left out.
+    attrs
+        Of every group.
+    """
+
+    groups: Mapping[str, Mapping[str, np.ndarray]]
+    coords: Mapping[str, Any]
+    dims: Mapping[str, list[str]]
+    attrs: Mapping[str, str]
+
+
+SAMPLED = ("posterior", "sample_stats", "log_likelihood")
+
+
+def labelled(model: Model, data: Dataset, samples: Posterior) -> Labelled:
     """Groups posterior, sample_stats, log_likelihood, observed_data and constant_data.
 
     Individual parameters are ``individual[subject, parameter]`` (in the parameter's unit) and
     ``eta[subject, parameter]``; population values have variables of their own.
     """
-    import arviz
-
     parameters = list(model.spec.parameters)
     varied = [name for name in parameters if f"eta_{name}" in samples.draws]
     eta_axis = "parameter" if varied == parameters else "parameter_with_eta"
@@ -41,19 +63,21 @@ def inference_data(model: Model, data: Dataset, samples: Posterior) -> "arviz.In
     }
     if eta_axis != "parameter":
         coords[eta_axis] = varied
-    return arviz.from_dict(
-        posterior=posterior,
-        sample_stats={STATS.get(name, name): values for name, values in samples.stats.items()},
-        log_likelihood={"DV": samples.log_likelihood},
-        observed_data={"DV": data.dv[rows]},
-        constant_data={
-            "observation_subject": subject,
-            "time": data.time[rows],
-            "censored": data.censoring[rows],
-            **{name: values[:, 0] for name, values in data.covariates.items()},
+    return Labelled(
+        {
+            "posterior": posterior,
+            "sample_stats": {STATS.get(name, name): v for name, v in samples.stats.items()},
+            "log_likelihood": {"DV": samples.log_likelihood},
+            "observed_data": {"DV": data.dv[rows]},
+            "constant_data": {
+                "observation_subject": subject,
+                "time": data.time[rows],
+                "censored": data.censoring[rows],
+                **{name: values[:, 0] for name, values in data.covariates.items()},
+            },
         },
-        coords=coords,
-        dims={
+        coords,
+        {
             "individual": ["subject", "parameter"],
             "eta": ["subject", eta_axis],
             "DV": ["observation"],
@@ -62,8 +86,17 @@ def inference_data(model: Model, data: Dataset, samples: Posterior) -> "arviz.In
             "censored": ["observation"],
             **{name: ["subject"] for name in data.covariates},
         },
-        attrs={"library": "popk", "model": model.spec.name},
+        {"library": "popk", "model": model.spec.name},
     )
+
+
+def inference_data(model: Model, data: Dataset, samples: Posterior) -> "arviz.InferenceData":
+    """`labelled` as an InferenceData."""
+    import arviz
+
+    parts = labelled(model, data, samples)
+    options: dict[str, Any] = {**parts.groups, "coords": parts.coords, "dims": parts.dims}
+    return arviz.from_dict(**options, attrs=dict(parts.attrs))
 
 
 def samples_from(idata: "arviz.InferenceData", method: Mapping[str, Any]) -> Posterior:

@@ -6,7 +6,7 @@ import numpy as np
 
 from popk.inference.centring import centring_weights, information
 from popk.population.events import arrange
-from popk.population.model import flatten
+from popk.population.flat import flatten
 
 
 def compiled(function, model, events, values):

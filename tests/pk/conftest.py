@@ -17,7 +17,8 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from popk.pk.dosing import Doses, History, Steps, history
-from popk.pk.one_compartment import log_concentration
+from popk.pk.one_compartment import NO_DRUG, log_concentration
+from popk.pk.past import Behind, Past, look_back, tabulate
 
 STEPS = 192
 """All histories are padded to this length: one compilation serves every test."""
@@ -170,12 +171,16 @@ def padded(steps: Steps, length: int = STEPS) -> Steps:
 
 
 class Layout(NamedTuple):
-    """A padded history with each step's parameters and the place of each record."""
+    """A padded history with each step's parameters and the place of each record.
+
+    `behind` is what each record has behind it, by superposition.
+    """
 
     steps: Steps
     cl: jax.Array
     v: jax.Array
     place: np.ndarray
+    behind: list[Behind]
 
 
 def lay_out(records: Sequence[Record], interpolation: str) -> Layout:
@@ -183,12 +188,29 @@ def lay_out(records: Sequence[Record], interpolation: str) -> Layout:
     record = np.concatenate(
         [laid.record, np.full(STEPS - len(laid.record), laid.record[-1])]
     ).astype(int)
+    place = np.flatnonzero(laid.is_record)
     return Layout(
         padded(laid.steps),
         jnp.array([r.cl for r in records])[record],
         jnp.array([r.v for r in records])[record],
-        np.flatnonzero(laid.is_record),
+        place,
+        look_back(laid.steps, place),
     )
+
+
+def as_past(rows: Sequence[Behind], extra: int = 0) -> Past:
+    """Rows with the room they need, and more if asked for."""
+    infusion, bolus, steady = np.max([row.widths for row in rows], axis=0).tolist()
+    return tabulate(list(rows), (infusion + extra, bolus + extra, steady + extra))
+
+
+def by_superposition(laid: Layout) -> np.ndarray:
+    """Log concentration at each record, with the CL and V of the first."""
+    # Some more of the last record: eight rows at a time are fewer shapes to compile
+    rows = [*laid.behind, *laid.behind[-1:] * (-len(laid.behind) % 8)]
+    ones = jnp.ones(len(rows))
+    log_c = log_concentration(as_past(rows), laid.cl[0] * ones, laid.v[0] * ones)
+    return np.asarray(log_c)[: len(laid.behind)]
 
 
 concentrate = jax.jit(log_concentration)
@@ -205,15 +227,28 @@ def laid_out() -> Callable[..., Layout]:
 
 
 @pytest.fixture(scope="session")
+def tabulated() -> Callable[..., Past]:
+    return as_past
+
+
+@pytest.fixture(scope="session")
 def popk_log_c() -> Callable[..., np.ndarray]:
-    """Popk's log concentration at each record; one CL and V where `constant` is set."""
+    """Popk's log concentration at each record; one CL and V where `constant` is set.
+
+    Then it is computed step by step and as a sum over doses, which must agree.
+    """
 
     def log_c(
         records: Sequence[Record], interpolation: str = "nocb", *, constant: bool = False
     ) -> np.ndarray:
         laid = lay_out(records, interpolation)
         cl, v = (laid.cl[0], laid.v[0]) if constant else (laid.cl, laid.v)
-        return np.asarray(concentrate(laid.steps, cl, v))[laid.place]
+        found = np.asarray(concentrate(laid.steps, cl, v))[laid.place]
+        if constant:
+            summed = by_superposition(laid)
+            np.testing.assert_array_equal(summed == NO_DRUG, found == NO_DRUG)
+            np.testing.assert_allclose(summed, found, rtol=1e-12, atol=1e-12)
+        return found
 
     return log_c
 

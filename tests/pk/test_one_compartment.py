@@ -139,36 +139,45 @@ def test_a_steady_state_repeats_itself(regimen, record, popk_log_c):
     np.testing.assert_allclose(found.reshape(3, 3), [found[:3]] * 3, rtol=0, atol=1e-12)
 
 
+FORMS = ("one k", "k per step", "superposition")
+forms = pytest.mark.parametrize("form", FORMS)
+
+
 @jax.jit
-def _last(steps, cl, v, place):
-    return jax.value_and_grad(lambda cl, v: log_concentration(steps, cl, v)[place], argnums=(0, 1))(
-        cl, v
-    )
+def _last(history, cl, v, place):
+    return jax.value_and_grad(
+        lambda cl, v: log_concentration(history, cl, v)[place], argnums=(0, 1)
+    )(cl, v)
 
 
-def value_and_slopes(laid, dtype, *, constant):
+def value_and_slopes(laid, tabulated, dtype, form):
     """Of the last record's log concentration, in CL and in V."""
-    steps = jax.tree.map(lambda a: jnp.asarray(a, dtype), laid.steps)
+    history, place = laid.steps, laid.place[-1]
     cl, v = (jnp.asarray(a, dtype) for a in (laid.cl, laid.v))
-    if constant:
+    if form == "one k":
         cl, v = cl[0], v[0]
-    value, slopes = _last(steps, cl, v, laid.place[-1])
+    elif form == "superposition":
+        history, place, cl, v = tabulated(laid.behind[-1:]), 0, cl[:1], v[:1]
+    history = jax.tree.map(lambda a: jnp.asarray(a, dtype), history)
+    value, slopes = _last(history, cl, v, place)
     assert value.dtype == dtype
     return float(value), [float(jnp.sum(s)) for s in slopes]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("constant", [True, False])
+@forms
 @regimens
-def test_200_half_lives_after_the_last_dose(regimen, constant, dtype, record, laid_out, popk_log_c):
+def test_200_half_lives_after_the_last_dose(
+    regimen, form, dtype, record, laid_out, tabulated, popk_log_c
+):
     half_life = np.log(2.0) * 7.0 / 2.0
     late = F(round(200 * half_life)) + 20
     laid = laid_out(history_of(record, regimen, 20, late), "nocb")
     at_20 = popk_log_c(history_of(record, regimen, 20), constant=True)[-1]
     with jax.enable_x64(dtype == "float64"):
-        value, (by_cl, by_v) = value_and_slopes(laid, dtype, constant=constant)
+        value, (by_cl, by_v) = value_and_slopes(laid, tabulated, dtype, form)
         near = value_and_slopes(
-            laid_out(history_of(record, regimen, 20), "nocb"), dtype, constant=constant
+            laid_out(history_of(record, regimen, 20), "nocb"), tabulated, dtype, form
         )[1]
     since = float(late - 20)
     eps = np.finfo(dtype).eps
@@ -179,8 +188,8 @@ def test_200_half_lives_after_the_last_dose(regimen, constant, dtype, record, la
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("constant", [True, False])
-def test_a_sample_when_an_infusion_starts_after_very_long(constant, dtype, record, laid_out):
+@forms
+def test_a_sample_when_an_infusion_starts_after_very_long(form, dtype, record, laid_out, tabulated):
     """Nothing has run in yet: the sample still sees what the dose of long ago has left."""
     start = F(4000)
     records = [
@@ -189,16 +198,17 @@ def test_a_sample_when_an_infusion_starts_after_very_long(constant, dtype, recor
         record(start),
     ]
     with jax.enable_x64(dtype == "float64"):
-        value, (by_cl, _) = value_and_slopes(laid_out(records, "nocb"), dtype, constant=constant)
+        laid = laid_out(records, "nocb")
+        value, (by_cl, _) = value_and_slopes(laid, tabulated, dtype, form)
     eps = np.finfo(dtype).eps
     np.testing.assert_allclose(value, np.log(60.0 / 7.0) - 4000.0 * 2.0 / 7.0, rtol=20 * eps)
     np.testing.assert_allclose(by_cl, -4000.0 / 7.0, rtol=20 * eps)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("constant", [True, False])
+@forms
 @pytest.mark.parametrize("pause", [0, 1, 200])
-def test_steady_state_of_very_long_infusions(pause, constant, dtype, record, laid_out):
+def test_steady_state_of_very_long_infusions(pause, form, dtype, record, laid_out, tabulated):
     """Pulses of 1000 half-lives: e^(k d) overflows, the steady state does not."""
     duration = 2500
     dose = record(
@@ -208,8 +218,10 @@ def test_steady_state_of_very_long_infusions(pause, constant, dtype, record, lai
     eps = np.finfo(dtype).eps
     plateau = np.log(1e4 / duration / 2.0)
     with jax.enable_x64(dtype == "float64"):
-        start = value_and_slopes(laid_out(records[:2], "nocb"), dtype, constant=constant)
-        end = value_and_slopes(laid_out(records, "nocb"), dtype, constant=constant)
+        start, end = (
+            value_and_slopes(laid_out(rows, "nocb"), tabulated, dtype, form)
+            for rows in (records[:2], records)
+        )
     tolerance = 20 * eps * max(1.0, pause * 2.0 / 7.0)
     np.testing.assert_allclose(start[0], plateau - pause * 2.0 / 7.0, rtol=0, atol=tolerance)
     np.testing.assert_allclose(end[0], plateau, rtol=0, atol=20 * eps)
@@ -226,21 +238,33 @@ def k_per_step(steps, place, p):
     return log_concentration(steps, p[0] * ones, p[1] * ones)[place]
 
 
+def superposed(past, p):
+    ones = jnp.ones_like(past.since)
+    return log_concentration(past, p[0] * ones, p[1] * ones)
+
+
 @jax.jit
-def _derivatives(steps, place, p):
+def _derivatives(steps, place, past, p):
     forms = (one_k, k_per_step)
     first = [d(f, argnums=2) for f in forms for d in (jax.grad, jax.jacfwd)]
     second = [jax.hessian(one_k, argnums=2), jax.jacrev(jax.grad(one_k, argnums=2), argnums=2)]
-    return tuple([jax.vmap(d, (0, 0, None))(steps, place, p) for d in ds] for ds in (first, second))
+    both = tuple([jax.vmap(d, (0, 0, None))(steps, place, p) for d in ds] for ds in (first, second))
+    of_sum = [d(superposed, argnums=1) for d in (jax.jacrev, jax.jacfwd)]
+    twice = [d(slopes, argnums=1) for slopes in of_sum for d in (jax.jacrev, jax.jacfwd)]
+    for found, more in zip(both, (of_sum, twice), strict=True):
+        found.extend(derivative(past, p) for derivative in more)
+    return both
 
 
-def test_first_and_second_derivatives(record, laid_out, exact_log_c):
+def test_first_and_second_derivatives(record, laid_out, tabulated, exact_log_c):
     """Against differences of the reference in 40 digits, whose error is below 1e-12."""
     histories = [history_of(record, regimen, 2, 13, before=[0]) for regimen in REGIMENS]
     laid = [laid_out(records, "nocb") for records in histories]
     steps = jax.tree.map(lambda *a: jnp.stack(a), *[one.steps for one in laid])
     place = jnp.array([one.place[-1] for one in laid])
-    first, second = _derivatives(steps, place, jnp.array([2.0, 7.0]))
+    past = jax.tree.map(jnp.asarray, tabulated([one.behind[-1] for one in laid]))
+    first, second = _derivatives(steps, place, past, jnp.array([2.0, 7.0]))
+    assert (len(first), len(second)) == (6, 6)
     for i, records in enumerate(histories):
         gradient, hessian = differences(exact_log_c, records)
         for found in first:
@@ -265,7 +289,7 @@ def differences(exact_log_c, records):
     return np.array(gradient, dtype=float), np.array(hessian, dtype=float)
 
 
-def test_slopes_in_the_doses(record, laid_out):
+def test_slopes_in_the_doses(record, laid_out, tabulated):
     """One k has a derivative of its own; it must not lose those in amounts and rates."""
     records = history_of(record, "long steady infusions", 2, before=[0])
     records.append(record(F(4), **REGIMENS["bolus"]))
@@ -280,6 +304,15 @@ def test_slopes_in_the_doses(record, laid_out):
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-13), found, wanted
     )
+    # Of a sum over doses: a dose more in proportion is as much more in the logarithm
+    past = jax.tree.map(jnp.asarray, tabulated(laid.behind[-1:]))
+    by_dose, by_p = jax.jit(jax.grad(lambda *a: superposed(*a)[0], argnums=(0, 1)))(past, p)
+    np.testing.assert_allclose(by_p, wanted[1], rtol=1e-9)
+    dosed = np.argmax(laid.steps.bolus)
+    np.testing.assert_allclose(by_dose.bolus[-1, 0], wanted[0].bolus[dosed], rtol=1e-9)
+    items = ("rate", "bolus", "steady_rate", "steady_bolus", "steady_pulse")
+    total = sum(float((getattr(past, n) * getattr(by_dose, n)).sum()) for n in items)
+    np.testing.assert_allclose(total, 1.0, rtol=1e-12)
 
 
 @pytest.mark.parametrize("constant", [True, False])
@@ -294,7 +327,7 @@ def test_padding_does_nothing(constant, record, laid_out):
     np.testing.assert_array_equal(log_concentration(short, short_cl, short_v), log_c[: last + 1])
 
 
-def test_gradients_hold_no_nan(record, laid_out):
+def test_gradients_hold_no_nan(record, laid_out, tabulated):
     """Every step of a history with everything in it: before doses, after resets, in padding."""
     records = [record(F(0)), record(F(1))]
     for number, items in enumerate(REGIMENS.values()):
@@ -304,11 +337,14 @@ def test_gradients_hold_no_nan(record, laid_out):
     laid = laid_out(records, "nocb")
 
     places = jnp.arange(laid.steps.duration.size)
+    past = jax.tree.map(jnp.asarray, tabulated(laid.behind))
 
     @jax.jit
     def slopes(p):
-        return [d(f, argnums=2)(laid.steps, places, p) for f in (one_k, k_per_step)
-                for d in (jax.jacfwd, jax.jacrev)]  # fmt: skip
+        modes = (jax.jacfwd, jax.jacrev)
+        by_step = [d(f, argnums=2)(laid.steps, places, p) for f in (one_k, k_per_step)
+                   for d in modes]  # fmt: skip
+        return by_step + [d(superposed, argnums=1)(past, p) for d in modes]
 
     for cl, v in ((2.0, 7.0), (1e-4, 50.0), (50.0, 0.05)):
         for found in slopes(jnp.array([cl, v])):

@@ -10,7 +10,8 @@ import pytest
 from numpyro.infer import MCMC, NUTS, Predictive, log_likelihood
 
 from popk.population.events import Events, arrange
-from popk.population.model import FlatDensity, Model, flatten, prior_centre
+from popk.population.flat import FlatDensity, flatten, prior_centre
+from popk.population.model import Model
 from popk.spec.model import read_model
 
 MODELS = sorted((Path(__file__).parents[2] / "models").glob("*.toml"))
