@@ -61,6 +61,17 @@ data {
 transformed data {
   vector[P] log_dv = log(dv[measured]);
   vector[C] log_bound = log(bound);
+  // Negated here: a minus before a parameter costs a node of the tape for each element
+  array[I] vector[M] minus_rate;
+  array[I] vector[M] minus_ran;
+  array[I] vector[M] minus_ended;
+  for (i in 1:I) {
+    minus_rate[i] = -rate[i];
+    minus_ran[i] = -ran[i];
+    minus_ended[i] = -ended[i];
+  }
+  vector[B] minus_bolus_ended = -bolus_ended;
+  vector[M] minus_since = -since;
 }
 parameters {
   real<lower=0> TVCL;
@@ -88,8 +99,8 @@ model {
   for (i in 1:I) {
     int n = count[i];
     vector[n] some = k[1:n];
-    vector[n] left = -rate[i][1:n] .* expm1(-some .* ran[i][1:n]);
-    if (max(ended[i]) > 0) left = left .* exp(-some .* ended[i][1:n]);
+    vector[n] left = minus_rate[i][1:n] .* expm1(some .* minus_ran[i][1:n]);
+    if (max(ended[i]) > 0) left = left .* exp(some .* minus_ended[i][1:n]);
     amount[1:n] += left;
   }
   if (I > 0) amount = amount ./ k;
@@ -97,9 +108,9 @@ model {
     amount += newest;
     if (B > 0)
       amount += csr_matrix_times_vector(M, B, bolus, bolus_column, bolus_start,
-                                        exp(-k[bolus_row] .* bolus_ended));
+                                        exp(k[bolus_row] .* minus_bolus_ended));
   }
-  vector[M] log_c = log(amount) - k .* since - log_V[subject] + log_per_liter;
+  vector[M] log_c = log(amount) + k .* minus_since - log_V[subject] + log_per_liter;
   if (lognormal_error) {
     log_dv ~ normal(log_c[measured], sigma);
     if (C > 0) target += std_normal_lcdf(sign .* (log_bound - log_c[censored]) / sigma);

@@ -33,7 +33,11 @@ def information(
         (_, sd), (slope, _) = jax.jvp(observed_at, (zero,), (tangent,))
         weighed = jnp.where(events.observed, (slope / sd) ** 2, 0.0)
         steps = events.steps
-        total = steps.per_subject(weighed) if isinstance(steps, Rows) else weighed.sum(axis=1)
+        total = (
+            steps.per_subject(weighed, events.subjects)
+            if isinstance(steps, Rows)
+            else weighed.sum(axis=1)
+        )
         out[name.removeprefix("eta_")] = total
     return out
 

@@ -16,6 +16,8 @@ RHAT = 1.01
 NESTED_RHAT = 1.01
 """Nested R-hat, for which its authors keep the customary bound; Margossian et al., Bayesian
 Analysis 2024, arXiv 2110.13017, sec. 5."""
+AT_ONCE = 2000
+"""Quantities diagnosed at once, for bounded memory."""
 SUPERCHAINS = 8
 """Groups of chains with one starting point each."""
 BFMI = 0.3
@@ -86,12 +88,21 @@ def diagnostics(draws: Mapping[str, Float[np.ndarray, "chain draw *shape"]]) -> 
         flat = values.reshape(*values.shape[:2], -1)
         columns.append(flat)
         names += [name] if values.ndim == 2 else [f"{name}[{i + 1}]" for i in range(flat.shape[2])]
-    table = np.concatenate(columns, axis=2).astype(float)
-    # Ranks would take an infinite draw for a large one
-    table[np.isinf(table)] = np.nan
-    ranked = effective.rank_based(table, superchains_of(table.shape[0]))
+    whole = np.concatenate(columns, axis=2)
+    parts = []
+    for first in range(0, len(names), AT_ONCE):
+        table = whole[..., first : first + AT_ONCE].astype(float)
+        # Ranks would take an infinite draw for a large one
+        table[np.isinf(table)] = np.nan
+        ranked = effective.rank_based(table, superchains_of(table.shape[0]))
+        parts.append((ranked.rhat, ranked.ess_bulk, effective.ess_tail(table), ranked.nested))
+    rhat, bulk, tail, nested = zip(*parts, strict=True)
     return Diagnostics(
-        tuple(names), ranked.rhat, ranked.ess_bulk, effective.ess_tail(table), ranked.nested
+        tuple(names),
+        np.concatenate(rhat),
+        np.concatenate(bulk),
+        np.concatenate(tail),
+        None if nested[0] is None else np.concatenate(nested),
     )
 
 

@@ -18,7 +18,7 @@ from popk.pk.dosing import Steps
 from popk.pk.past import Behind, Past, look_back, tabulate
 from popk.population.censoring import slots_of
 from popk.population.events import Events
-from popk.population.gathering import Places, places_of
+from popk.population.gathering import Places, laid_out
 
 LONGEST_SUM = 24
 """Doses behind a row up to which they are summed one by one; beyond, a loop over time."""
@@ -41,14 +41,14 @@ class Rows:
     blocks: tuple[Past, ...]
     subject: tuple[Places, ...]
 
-    def per_subject(self, values: Float[Array, " row"]) -> Float[Array, " subject"]:
+    def per_subject(self, values: Float[Array, " row"], subjects: int) -> Float[Array, " subject"]:
         """The sum over each subject's rows."""
-        first, total = 0, 0.0
+        first, total = 0, jnp.zeros(subjects, values.dtype)
         for past, subject in zip(self.blocks, self.subject, strict=True):
             count = past.since.shape[0]
-            total = total + subject.put(values[first : first + count])
+            total = total + subject.put(values[first : first + count], subjects)
             first += count
-        return jnp.asarray(total)
+        return total
 
 
 class Condensed(NamedTuple):
@@ -84,30 +84,32 @@ def condense(
     if rows is None:
         return Condensed(events, np.arange(int(events.observed.sum())))
     last = events.censored if censorable is None else events.censored | censorable
-    blocks = _blocks([row for row in rows if not last[row.subject, row.step]])
-    tail = _filled([row for row in rows if last[row.subject, row.step]])
-    blocks += tail
-    laid = [row for block, _ in blocks for row in block]
+    head, tail = ([r for r in rows if last[r.subject, r.step] == late] for late in (False, True))
+    groups = [group for group in (*_parted(head), tail) if group]
+    laid: list[_Row | None] = []
+    blocks, owners = [], []
+    for group in groups:
+        subject, place = laid_out(np.array([row.subject for row in group]), events.subjects)
+        block = [None if i < 0 else group[i] for i in place]
+        widths = np.max([row.behind.widths for row in group], axis=0).tolist()
+        filled = [group[max(i, 0)].behind for i in place]
+        blocks.append(tabulate(filled, (widths[0], widths[1], widths[2])))
+        owners.append(subject)
+        laid += block
     used = np.array([row is not None for row in laid], dtype=bool)
-    known = [row for row in laid if row is not None]
     subject = np.array([row.subject if row else 0 for row in laid], dtype=int)
     step = np.array([row.step if row else 0 for row in laid], dtype=int)
     data = {
         name: np.where(used, getattr(events, name)[subject, step], rest)
         for name, rest in UNOBSERVED.items()
     }
-    place = [(row.subject, row.step) for row in known]
     condensed = replace(
-        events,
-        steps=Rows(
-            tuple(_past(block, widths) for block, widths in blocks),
-            tuple(places_of(_subjects(block), events.subjects) for block, _ in blocks),
-        ),
-        observed=used,
-        **data,
+        events, steps=Rows(tuple(blocks), tuple(owners)), observed=used, slots=None, **data
     )
-    order = np.array(sorted(range(len(place)), key=place.__getitem__), dtype=int)
-    return Condensed(with_slots(condensed, sum(len(block) for block, _ in tail)), order)
+    known = [(row.subject, row.step) for row in laid if row is not None]
+    order = np.array(sorted(range(len(known)), key=known.__getitem__), dtype=int)
+    slots = blocks[-1].since.shape[0] if tail else 0
+    return Condensed(with_slots(condensed, slots), order)
 
 
 UNOBSERVED = {"dv": 1.0, "censored": False, "lower": -np.inf, "upper": np.inf}
@@ -120,27 +122,40 @@ def censored_last(events: Events) -> Events:
     if not isinstance(rows, Rows):
         return events
     ever = events.censored.any(axis=0)
-    subject = np.concatenate([np.argmax(places.dense(), axis=1) for places in rows.subject])
+    observed = events.observed.any(axis=0)
+    subject = np.concatenate([places.subject for places in rows.subject])
     blocks: list[Past] = []
     owners: list[Places] = []
-    order, first = [], 0
-    moved = [np.flatnonzero(ever)]
+    order = []
+
+    def add(past: Past, own: Int[np.ndarray, " row"]) -> None:
+        """A block of those of the rows (numbers among all) that `past` has."""
+        places, place = laid_out(subject[own], events.subjects)
+        blocks.append(jax.tree.map(lambda a: a[..., np.maximum(place, 0)], past))
+        owners.append(places)
+        order.append(np.where(place < 0, -1, own[np.maximum(place, 0)]))
+
+    first = 0
     for past in rows.blocks:
         own = np.arange(first, first + past.since.shape[0])
         first += len(own)
-        order.append(own[~ever[own]])
-        if len(order[-1]):
-            blocks.append(jax.tree.map(lambda a, keep=~ever[own]: a[..., keep], past))
-            owners.append(places_of(subject[order[-1]], events.subjects))
+        keep = observed[own] & ~ever[own]
+        if keep.any():
+            add(jax.tree.map(lambda a, keep=keep: a[..., keep], past), own[keep])
+    slots = 0
     if ever.any():
         wide = [_widened(past, rows.blocks) for past in rows.blocks]
         whole = jax.tree.map(lambda *parts: np.concatenate(parts, axis=-1), *wide)
-        blocks.append(jax.tree.map(lambda a: a[..., ever], whole))
-        owners.append(places_of(subject[moved[0]], events.subjects))
-    index = np.concatenate(order + moved)
-    data = {name: getattr(events, name)[..., index] for name in ("observed", *UNOBSERVED)}
+        add(jax.tree.map(lambda a: a[..., ever], whole), np.flatnonzero(ever))
+        slots = blocks[-1].since.shape[0]
+    index = np.concatenate(order)
+    used = index >= 0
+    data = {
+        name: np.where(used, getattr(events, name)[..., np.maximum(index, 0)], rest)
+        for name, rest in {"observed": False, **UNOBSERVED}.items()
+    }
     ordered = replace(events, steps=Rows(tuple(blocks), tuple(owners)), **data)
-    return with_slots(ordered, int(ever.sum()))
+    return with_slots(ordered, slots)
 
 
 def _widened(past: Past, others: tuple[Past, ...]) -> Past:
@@ -172,14 +187,6 @@ def trial_axes(events: Events) -> tuple[bool, ...]:
     return tuple(jax.tree.leaves(replace(shared, **own)))
 
 
-def rounded(count: int) -> int:
-    """The next size that programs are compiled for: at most an eighth above, 1 to 8 as they are."""
-    if count <= 8:
-        return count
-    unit = 1 << (int(count - 1).bit_length() - 4)
-    return -(-count // unit) * unit
-
-
 def _rows(events: Events) -> list[_Row] | None:
     """The observed rows; None where they cannot be condensed."""
     steps = events.steps
@@ -201,47 +208,27 @@ def _rows(events: Events) -> list[_Row] | None:
     return rows if most.sum() <= LONGEST_SUM else None
 
 
-Block = tuple[list[_Row | None], tuple[int, int, int]]
-
-
-def _blocks(rows: list[_Row]) -> list[Block]:
+def _parted(rows: list[_Row]) -> tuple[list[_Row], list[_Row]]:
     """Rows with many doses and rows with few, split where the fewest exponentials are computed."""
     ordered = sorted(rows, key=lambda row: -_cost(row.behind.widths))
-    widths = np.array([row.behind.widths for row in ordered]).reshape(-1, 3)
-    best, at = np.inf, 0
-    for split in range(len(ordered)):
-        cost = sum(
-            rounded(len(part)) * (_cost(tuple(part.max(axis=0))) + OTHER)
-            for part in (widths[:split], widths[split:])
-            if len(part)
-        )
-        if cost + (PER_BLOCK if split else 0) < best:
-            best, at = cost + (PER_BLOCK if split else 0), split
-    return _filled(ordered[:at]) + _filled(ordered[at:])
-
-
-def _filled(rows: list[_Row]) -> list[Block]:
-    """A block of these rows and as many that fill it up as its size asks for; none of none."""
-    if not rows:
-        return []
-    infusion, bolus, steady = np.max([row.behind.widths for row in rows], axis=0).tolist()
-    return [([*rows, *[None] * (rounded(len(rows)) - len(rows))], (infusion, bolus, steady))]
-
-
-def _subjects(block: list[_Row | None]) -> Int[np.ndarray, " row"]:
-    """A row that only fills up is the first subject's: nothing of it reaches the likelihood."""
-    return np.array([0 if row is None else row.subject for row in block], dtype=np.int32)
+    if not ordered:
+        return [], []
+    widths = np.array([row.behind.widths for row in ordered])
+    most = np.maximum.accumulate(widths[::-1])[::-1]  # of a row and those behind it
+    whole = _cost(tuple(widths.max(axis=0))) + OTHER
+    split = np.arange(1, len(ordered))
+    costs = split * whole + (len(ordered) - split) * (most[1:] @ COSTS + OTHER) + PER_BLOCK
+    at = int(split[np.argmin(costs)]) if len(split) else 0
+    if not len(split) or costs.min() >= whole * len(ordered):
+        at = 0
+    return ordered[:at], ordered[at:]
 
 
 OTHER, PER_BLOCK = 6, 100
 """Work of a row beside its doses, and of one more block, in exponentials."""
+COSTS = np.array([2, 1, 4])
+"""Exponentials of an infusion, a bolus and a steady state."""
 
 
 def _cost(widths: tuple[int, ...]) -> int:
-    infusion, bolus, steady = widths
-    return 2 * infusion + bolus + 4 * steady
-
-
-def _past(block: list[_Row | None], widths: tuple[int, int, int]) -> Past:
-    rows = [row.behind for row in block if row is not None]
-    return tabulate(rows + [rows[-1]] * (len(block) - len(rows)), widths)
+    return int(COSTS @ np.array(widths))

@@ -178,7 +178,7 @@ def fit(
     return Fit(model, data, samples, checks, found, provenance, dose, synthetic, name)
 
 
-def device_of(settings: SamplerSpec) -> jax.Device:
+def device_of(settings: SamplerSpec) -> Any:
     """The device that the settings ask for.
 
     Raises

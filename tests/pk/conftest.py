@@ -22,6 +22,8 @@ from popk.pk.past import Behind, Past, look_back, tabulate
 
 STEPS = 192
 """All histories are padded to this length: one compilation serves every test."""
+MOST = (48, 32, 8)
+"""Room for so many infusions, boluses and steady states, for the same reason."""
 
 
 class Record(NamedTuple):
@@ -198,19 +200,21 @@ def lay_out(records: Sequence[Record], interpolation: str) -> Layout:
     )
 
 
-def as_past(rows: Sequence[Behind], extra: int = 0) -> Past:
-    """Rows with the room they need, and more if asked for."""
+def as_past(rows: Sequence[Behind]) -> Past:
+    """Rows with the room they need."""
     infusion, bolus, steady = np.max([row.widths for row in rows], axis=0).tolist()
-    return tabulate(list(rows), (infusion + extra, bolus + extra, steady + extra))
+    return tabulate(list(rows), (infusion, bolus, steady))
 
 
 def by_superposition(laid: Layout) -> np.ndarray:
     """Log concentration at each record, with the CL and V of the first."""
-    # Some more of the last record: eight rows at a time are fewer shapes to compile
-    rows = [*laid.behind, *laid.behind[-1:] * (-len(laid.behind) % 8)]
-    ones = jnp.ones(len(rows))
-    log_c = log_concentration(as_past(rows), laid.cl[0] * ones, laid.v[0] * ones)
-    return np.asarray(log_c)[: len(laid.behind)]
+    count = len(laid.behind)
+    past = jax.tree.map(
+        lambda a: np.pad(a, [(0, 0)] * (a.ndim - 1) + [(0, STEPS - count)]),
+        tabulate(laid.behind, MOST),
+    )
+    ones = np.ones(STEPS)
+    return np.asarray(concentrate(past, laid.cl[0] * ones, laid.v[0] * ones))[:count]
 
 
 concentrate = jax.jit(log_concentration)

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from jax.scipy.stats import norm
 from scipy import stats
 
-from popk.population.parameters import Eta, distribution, draw_etas, draw_positive_linear, median
+from popk.population.parameters import (
+    Eta,
+    Known,
+    distribution,
+    draw_etas,
+    draw_positive_linear,
+    eliminated,
+    median,
+)
 from popk.spec import priors
 
 PRIORS = {
@@ -49,7 +57,9 @@ NAMES = ("CL", "V", "Q")
 LOCATION = np.array([[0.4, -1.0], [1.2, 2.0], [0.0, 0.3]])  # [parameter, subject]
 
 
-def etas_and_density(x, centring, df, *, correlated, count=3, omega=OMEGA, location=LOCATION):
+def etas_and_density(
+    x, centring, df, *, correlated, count=3, omega=OMEGA, location=LOCATION, known=None, sigma=1.0
+):
     """Etas, [parameter, subject], at the sampler's x, and the log density of x."""
     etas = {
         name: Eta(
@@ -65,7 +75,10 @@ def etas_and_density(x, centring, df, *, correlated, count=3, omega=OMEGA, locat
     cholesky = {name: factor[i] for i, name in enumerate(NAMES[:count])} if correlated else {}
     values = {f"x_{name}": x[i] for i, name in enumerate(NAMES[:count])}
     with numpyro.handlers.trace() as trace, numpyro.handlers.substitute(data=values):
-        drawn = draw_etas(etas, cholesky)
+        in_units = None
+        if known is not None:
+            in_units = eliminated(etas, known, {"sigma": jnp.asarray(sigma)})
+        drawn = draw_etas(etas, cholesky, in_units)
     sites = [site for site in trace.values() if site["type"] == "sample"]
     density = sum(site["fn"].log_prob(site["value"]).sum() for site in sites)
     return jnp.stack([drawn[name] for name in NAMES[:count]]), density
@@ -92,13 +105,7 @@ weights = st.lists(st.sampled_from([0.0, 1.0]) | st.floats(0, 1), min_size=6, ma
 )
 
 
-@pytest.mark.parametrize("df", [None, 4, 0.7])
-@pytest.mark.parametrize("correlated", [False, True])
-@settings(max_examples=10)
-@given(x=xs, centring=weights)
-def test_any_centring_implies_the_same_distribution(correlated, df, x, centring):
-    """The density of the etas is that of scipy at every centring, subject by subject."""
-    eta, found = eta_density(x, centring, df, correlated=correlated)
+def eta_density_of_scipy(eta, df, *, correlated):
     if correlated:
         covariance = np.outer(OMEGA, OMEGA) * CORRELATION
         joint = (
@@ -106,11 +113,101 @@ def test_any_centring_implies_the_same_distribution(correlated, df, x, centring)
             if df is None
             else stats.multivariate_t(np.zeros(3), covariance, df=df)
         )
-        wanted = sum(joint.logpdf(eta[:, subject]) for subject in range(2))
-    else:
-        one = stats.norm(0, OMEGA[:, None]) if df is None else stats.t(df, 0, OMEGA[:, None])
-        wanted = one.logpdf(eta).sum()
+        return sum(joint.logpdf(eta[:, subject]) for subject in range(2))
+    one = stats.norm(0, OMEGA[:, None]) if df is None else stats.t(df, 0, OMEGA[:, None])
+    return one.logpdf(eta).sum()
+
+
+dfs = pytest.mark.parametrize("df", [None, 4, 0.7])
+
+
+@dfs
+@pytest.mark.parametrize("correlated", [False, True])
+@settings(max_examples=10)
+@given(x=xs, centring=weights)
+def test_any_centring_implies_the_same_distribution(correlated, df, x, centring):
+    """The density of the etas is that of scipy at every centring, subject by subject."""
+    eta, found = eta_density(x, centring, df, correlated=correlated)
+    wanted = eta_density_of_scipy(eta, df, correlated=correlated)
     np.testing.assert_allclose(found, wanted, rtol=1e-9)
+
+
+@st.composite
+def knowledge(draw, count=3):
+    """What data may know of two subjects' parameters; some of it may be nothing."""
+    rng = np.random.default_rng(draw(st.integers(0, 1000)))
+    root = rng.standard_normal((2, count, count)) * draw(st.sampled_from([0.0, 0.5, 3.0, 20.0]))
+    information = root @ root.swapaxes(1, 2)
+    mean = rng.standard_normal((2, count))
+    score = np.einsum("sij,sj->si", information, mean)
+    return Known(information, score, np.array(draw(st.sampled_from([0.0, 0.2, 0.5]))))
+
+
+@dfs
+@pytest.mark.parametrize("correlated", [False, True])
+@settings(max_examples=10)
+@given(x=xs, known=knowledge(), sigma=st.floats(0.05, 2.0))
+def test_whatever_is_known_implies_the_same_distribution(correlated, df, x, known, sigma):
+    """What data know only decides in what units etas are sampled."""
+    eta, found = eta_density(
+        x, np.zeros((3, 2)), df, correlated=correlated, known=known, sigma=sigma
+    )
+    wanted = eta_density_of_scipy(eta, df, correlated=correlated)
+    np.testing.assert_allclose(found, wanted, rtol=1e-8)
+
+
+@settings(max_examples=25)
+@given(x=xs, known=knowledge(), sigma=st.floats(0.05, 2.0), omegas=st.floats(0.2, 5.0))
+def test_with_normal_data_x_is_standard_normal(x, known, sigma, omegas):
+    """Prior times likelihood is, as a function of x, the density of a standard normal.
+
+    At any population values: the information goes with 1/sigma², where there is one sigma.
+    """
+    factor = (known.sigma / sigma) ** 2 if known.sigma > 0 else 1.0
+    precision, score = factor * known.information, factor * known.score
+
+    def posterior(x):
+        eta, density, _ = _compiled(
+            jnp.asarray(x), np.zeros((3, 2)), None, correlated=False, known=known, sigma=sigma,
+            omega=OMEGA * omegas,
+        )  # fmt: skip
+        theta = (LOCATION + np.asarray(eta)).T
+        fit = np.einsum("si,si->s", score, theta)
+        fit -= 0.5 * np.einsum("si,sij,sj->s", theta, precision, theta)
+        return float(density) + fit.sum()
+
+    found = posterior(x) - posterior(np.zeros((3, 2)))
+    size = 1e-11 * (1.0 + np.abs(precision).max())
+    np.testing.assert_allclose(found, -0.5 * (x**2).sum(), rtol=1e-9, atol=size)
+
+
+@settings(max_examples=10)
+@given(x=xs, known=knowledge(count=2))
+def test_what_is_known_leaves_out_relative_etas(x, known):
+    """They are sampled as ever, and the others as if they were not there."""
+
+    def drawn(names):
+        etas = {
+            name: Eta(
+                jnp.asarray(OMEGA[i]),
+                None,
+                jnp.asarray(LOCATION[i]),
+                jnp.zeros(2),
+                relative=name == "V",
+            )
+            for i, name in enumerate(NAMES)
+            if name in names
+        }
+        values = {f"x_{name}": jnp.asarray(x[i]) for i, name in enumerate(NAMES)}
+        with numpyro.handlers.substitute(data=values):
+            units = eliminated(etas, known, {"sigma": jnp.asarray(0.3)})
+            return draw_etas(etas, {}, units)
+
+    together, apart = drawn(NAMES), drawn(("CL", "Q"))
+    for name in ("CL", "Q"):
+        np.testing.assert_array_equal(together[name], apart[name])
+    wanted = relative_eta(jnp.asarray(x[1]), jnp.asarray(OMEGA[1]))[0]
+    np.testing.assert_allclose(together["V"], wanted, rtol=1e-12)
 
 
 def test_full_centring_samples_the_log_parameter_itself():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from popk.pk.one_compartment import NO_DRUG
-from popk.population.censoring import gather_censored, log_normal_interval
+from popk.population.censoring import log_ndtr, log_normal_interval, slots_of
 from popk.population.residual import ERRORS, Observation
 
 SIGMA = {"sigma": 0.3, "sigma_additive": 0.4, "sigma_proportional": 0.2}
@@ -189,34 +189,85 @@ def test_a_sample_needs_a_key():
         observation("additive", [0.0]).sample(None)
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def _with_slots(error, log_c, sigma, bounds, slots):
+    """Log probabilities of a list of rows, and the slopes of their sum."""
+
+    def log_p(log_c, sigma):
+        dist = Observation(error, log_c, dict.fromkeys(SIGMA, sigma), *bounds, slots)
+        found = dist.log_prob(jnp.linspace(1.0, 3.0, log_c.size))
+        return found.sum(), found
+
+    return jax.grad(log_p, argnums=(0, 1), has_aux=True)(log_c, sigma)
+
+
+BOUNDS = {
+    "below": {5: (-np.inf, 2.0), 8: (-np.inf, 9.0)},
+    "above": {5: (2.0, np.inf), 6: (0.5, np.inf)},
+    "both ways": {5: (-np.inf, 2.0), 8: (9.0, np.inf)},
+    "two sides": {5: (1.0, 2.0), 7: (-np.inf, 4.0), 8: (9.0, np.inf)},
+}
+
+
 @errors
-@pytest.mark.parametrize("two_sided", [True, False])
-def test_gathered_censored_rows_have_the_same_probability(error, two_sided):
-    """Value and slopes, with subjects of no, one and several censored rows."""
-    censored = np.array([[0, 1, 0, 1], [0, 0, 0, 0], [1, 0, 0, 0]], bool)
-    lower = np.full((3, 4), -np.inf)
-    upper = np.full((3, 4), np.inf)
-    upper[0, 1], lower[0, 3], upper[2, 0] = 2.0, 9.0, 4.0
-    if two_sided:
-        lower[2, 0] = 1.0
-    log_c = jnp.log(jnp.linspace(0.5, 12.0, 12).reshape(3, 4))
-
-    def log_p(log_c, sigma, slots):
-        names = ("sigma", "sigma_additive", "sigma_proportional")
-        bounds = (jnp.asarray(a) for a in (censored, lower, upper))
-        dist = Observation(error, log_c, dict.fromkeys(names, sigma), *bounds, slots)
-        return dist.log_prob(jnp.ones((3, 4)))
-
-    @jax.jit
-    def value_and_slopes(slots):
-        at = (log_c, jnp.asarray(0.3))
-        total = jax.grad(lambda *at: log_p(*at, slots).sum(), argnums=(0, 1))
-        return log_p(*at, slots), total(*at)
-
-    for unused in (0, 5):
-        slots = jax.tree.map(jnp.asarray, gather_censored(censored, lower, upper, unused))
+@pytest.mark.parametrize("kind", BOUNDS)
+def test_censored_rows_in_slots_have_the_same_probability(error, kind):
+    """Value and slopes; some of the slots' rows are measured."""
+    lower, upper = np.full(10, -np.inf), np.full(10, np.inf)
+    for row, (low, high) in BOUNDS[kind].items():
+        lower[row], upper[row] = low, high
+    bounds = [np.isfinite(lower) | np.isfinite(upper), lower, upper]
+    at = jnp.log(jnp.linspace(0.5, 12.0, 10)), jnp.asarray(0.3), bounds
+    wanted = _with_slots(error, *at, None)
+    for count in (5, 10):
+        slots = slots_of(lower[-count:], upper[-count:])
+        assert slots.count == count
+        assert (slots.bound is None) == (kind == "two sides")
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-15),
-            value_and_slopes(None),
-            value_and_slopes(slots),
+            _with_slots(error, *at, slots),
+            wanted,
         )
+
+
+def test_no_slots_where_nothing_is_censored():
+    bounds = [np.zeros(4, bool), np.full(4, -np.inf), np.full(4, np.inf)]
+    at = jnp.zeros(4), jnp.asarray(0.3), bounds
+    slots = slots_of(np.zeros(0), np.zeros(0))
+    assert slots.count == 0
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        _with_slots("additive", *at, slots),
+        _with_slots("additive", *at, None),
+    )
+
+
+def test_slots_of_several_trials_take_one_form():
+    """Two-sided as soon as any of them is; an unused place has a bound that is a number."""
+    lower, upper = np.full((2, 3), -np.inf), np.full((2, 3), np.inf)
+    upper[0, 1], lower[1, 2] = 2.0, 5.0
+    slots = slots_of(lower, upper)
+    np.testing.assert_array_equal(slots.bound, [[1, 2, 1], [1, 1, 5]])
+    np.testing.assert_array_equal(slots.sign[[0, 1], [1, 2]], [1, -1])
+    upper[1, 2] = 6.0
+    slots = slots_of(lower, upper)
+    assert slots.bound is None
+    assert slots.count == 3
+    np.testing.assert_array_equal(slots.upper, upper)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_log_of_the_normal_distribution_function(dtype):
+    """Value and slope from far below to far above, across the change of formula."""
+    z = np.concatenate([np.linspace(-60, 12, 289), [-9.0001, -8.9999, -30.0001, -29.9999]])
+    with jax.enable_x64(dtype == "float64"):
+        z = np.asarray(jnp.asarray(z, dtype))
+        at = jnp.asarray(z), jnp.ones_like(jnp.asarray(z))
+        value, slope = jax.jit(lambda z, one: jax.jvp(log_ndtr, (z,), (one,)))(*at)
+        assert value.dtype == slope.dtype == dtype
+    wanted = stats.norm.logcdf(z.astype(float))
+    ratio = np.exp(stats.norm.logpdf(z.astype(float)) - wanted)
+    eps = np.finfo(dtype).eps
+    # Far above the value is rounded from 1: what is lost is below the rounding of 1 itself
+    np.testing.assert_allclose(value, wanted, rtol=50 * eps, atol=2 * eps)
+    np.testing.assert_allclose(slope, ratio, rtol=3e3 * eps, atol=2 * eps)
