@@ -182,7 +182,7 @@ def test_the_walk_sees_the_package():
     found = imports(package / "population" / "model.py", package)
     targets = {f.target for f in found}
     assert "popk.pk.one_compartment" in targets
-    assert "numpyro.infer.util.potential_energy" in targets
+    assert "popk.population.residual.Observation" in targets
     assert {floor_of(module_name(p, package)) for p in package.rglob("*.py")} <= {
         *FLOORS, "__init__", "__main__"}  # fmt: skip
 

@@ -137,7 +137,7 @@ class Batch:
 
     def _results(
         self,
-        columns: Sequence[Float[np.ndarray, "chain draw quantity"]],
+        columns: Sequence[Float[np.ndarray, "_ _ quantity"]],
         found: Found,
         wrong: Sequence[str],
         method: str,

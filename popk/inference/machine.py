@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, UInt32
 
 from popk.inference.adaptation import (
     Tuning,
@@ -97,7 +97,7 @@ class Machine:
 
     def begin(
         self,
-        seeds: Int[np.ndarray, " trial"],
+        seeds: UInt32[np.ndarray, " trial"],
         named: Named,
         start: Float[np.ndarray, " d"] | None = None,
     ) -> Tuned:
@@ -139,7 +139,7 @@ class Machine:
         return find_mode(lambda x: self.gradients(x, none), first, p, k, difference)
 
     def warm(
-        self, tuned: Tuned, stage: int, seeds: Int[np.ndarray, " trial"], target: float
+        self, tuned: Tuned, stage: int, seeds: UInt32[np.ndarray, " trial"], target: float
     ) -> Tuned:
         """One stage of warm-up, from 1 on."""
         chains, trace = self.run(tuned, seeds, stage, WARMUP[stage - 1])
@@ -154,7 +154,7 @@ class Machine:
     def run(
         self,
         tuned: Tuned,
-        seeds: Int[np.ndarray, " trial"],
+        seeds: UInt32[np.ndarray, " trial"],
         stage: int,
         count: int,
         trials: int | None = None,
@@ -229,7 +229,7 @@ class Machine:
         return known_at(mode, values, log_scale, self._places)
 
     def _spread(
-        self, chains: Chains, seeds: Int[np.ndarray, " trial"], stage: int, *rest: Any
+        self, chains: Chains, seeds: UInt32[np.ndarray, " trial"], stage: int, *rest: Any
     ) -> tuple[Chains, Trace]:
         """Run the program on equal shares of the chains, one thread each."""
         *_, schedule = rest
@@ -291,13 +291,13 @@ class Machine:
         return {n: order.index(n) for n, v in varied.items() if v.distribution != "normal"}
 
 
-def trial_seeds(seed: int, trials: Sequence[int]) -> Int[np.ndarray, " trial"]:
+def trial_seeds(seed: int, trials: Sequence[int]) -> UInt32[np.ndarray, " trial"]:
     """A seed for each trial, from that of the run and the trial's number."""
     entropy = [np.random.SeedSequence([seed % (1 << 63), trial]) for trial in trials]
     return np.array([e.generate_state(1)[0] for e in entropy], dtype=np.uint32)
 
 
-def _keys(seeds: Int[np.ndarray, " trial"], stage: int, group: int) -> jax.Array:
+def _keys(seeds: UInt32[np.ndarray, " trial"], stage: int, group: int) -> jax.Array:
     return _made(np.asarray(seeds, dtype=np.uint32), np.int32(stage), np.int32(group))
 
 

@@ -32,7 +32,7 @@ class Trials:
     """
 
     names: tuple[str, ...]
-    draws: tuple[Float[np.ndarray, "chain draw name"], ...]
+    draws: tuple[Float[np.ndarray, "_ _ name"], ...]
     parameters: tuple[str, ...]
     individual: Float[np.ndarray, "trial parameter subject 4"]
     rhat: Float[np.ndarray, "trial quantity"]

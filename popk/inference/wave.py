@@ -66,7 +66,7 @@ class Found(NamedTuple):
 class Outcome(NamedTuple):
     """Of each trial its draws [chain, draw, quantity], diagnostics, and what fails in words."""
 
-    columns: list[Float[np.ndarray, "chain draw quantity"]]
+    columns: list[Float[np.ndarray, "_ _ quantity"]]
     found: Found
     wrong: list[str]
 
@@ -116,7 +116,7 @@ class Wave:
         chains, trace = self.machine.run(tuned, self.seeds, self.stage, CHUNK, self.active)
         self.tuned = tuned._replace(chains=chains)
         self._keep(trace)
-        due = [place for place in range(self.active) if self._is_due(self.places[place])]
+        due = [place for place in range(self.active) if self._is_due(int(self.places[place]))]
         finished = self._finished([int(self.places[place]) for place in due])
         if finished:
             self._reorder(

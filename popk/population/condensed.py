@@ -215,7 +215,7 @@ def _parted(rows: list[_Row]) -> tuple[list[_Row], list[_Row]]:
         return [], []
     widths = np.array([row.behind.widths for row in ordered])
     most = np.maximum.accumulate(widths[::-1])[::-1]  # of a row and those behind it
-    whole = _cost(tuple(widths.max(axis=0))) + OTHER
+    whole = int(COSTS @ widths.max(axis=0)) + OTHER
     split = np.arange(1, len(ordered))
     costs = split * whole + (len(ordered) - split) * (most[1:] @ COSTS + OTHER) + PER_BLOCK
     at = int(split[np.argmin(costs)]) if len(split) else 0

@@ -54,7 +54,7 @@ def prepared() -> Callable[..., Sampler]:
 
     def of(problem: Problem, **settings: Any) -> Sampler:
         with jax.enable_x64(True):
-            sampler = prepare(problem.model, problem.data, Settings(**settings))
+            sampler, _ = prepare(problem.model, problem.data, Settings(**settings))
         # The ensemble itself: what takes over where it fails has tests of its own
         return sampler.ensemble if isinstance(sampler, EnsembleOrNuts) else sampler
 

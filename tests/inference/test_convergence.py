@@ -1,8 +1,10 @@
 import arviz
 import numpy as np
 import pytest
+from arviz_stats.base import array_stats
 
-from popk.inference.convergence import bfmi, diagnostics, gate
+from popk.inference.convergence import bfmi, diagnostics, gate, superchains_of
+from popk.inference.effective import rank_based
 from popk.inference.posterior import Posterior
 
 CHAINS, DRAWS = 4, 500
@@ -165,3 +167,37 @@ def test_energy_that_does_not_change_or_is_no_number_fails():
         checks = verdict(posterior(rng, energy=energy))
         assert not checks["E-BFMI"].passed
         assert checks["E-BFMI"].worst == "chain 2"
+
+
+@pytest.mark.parametrize(("chains", "superchains"), [(32, 8), (16, 8), (15, 0), (8, 0), (4, 0)])
+def test_superchains_are_groups_of_two_chains_or_more(chains, superchains):
+    assert superchains_of(chains) == superchains
+
+
+def test_nested_rhat_is_that_of_arviz():
+    """At the superchains that a fit has; repeated draws, as rejections leave them, included."""
+    rng = np.random.default_rng(5)
+    draws = rng.standard_normal((32, 25, 4))
+    draws[:8, :, 1] += 0.5
+    draws[:, 1::2, 2] = draws[:, :-1:2, 2]
+    draws[:, :, 3] *= np.linspace(1.0, 2.0, 32)[:, None]
+    found = rank_based(draws, 8).nested
+    own = np.repeat(np.arange(8), 4)
+    expected = [
+        array_stats.rhat_nested(
+            draws[..., i], superchain_ids=own, method="rank", chain_axis=0, draw_axis=1
+        )
+        for i in range(4)
+    ]
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_superchains_that_disagree_fail():
+    rng = np.random.default_rng(6)
+    tvcl = rng.standard_normal((32, 100))
+    checks = {c.name: c for c in gate(posterior(rng), diagnostics({"TVCL": tvcl}), 400)}
+    assert checks["nested R-hat"].passed
+    shifted = tvcl + 0.3 * np.repeat(np.arange(8) % 2, 4)[:, None]
+    checks = {c.name: c for c in gate(posterior(rng), diagnostics({"TVCL": shifted}), 400)}
+    assert not checks["nested R-hat"].passed
+    assert "2110.13017" in checks["nested R-hat"].source

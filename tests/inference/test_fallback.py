@@ -12,7 +12,7 @@ def handed_over(course, finished):
     # Three subjects and 30 draws of each chain: no gate holds
     settings = Settings(method="ensemble", draws=30, chains=4, warmup=40, ess=1e6)
     with jax.enable_x64(True):
-        sampler = prepare(course.problem.model, course.problem.data, settings)
+        sampler, _ = prepare(course.problem.model, course.problem.data, settings)
         return sampler, finished(sampler)
 
 
