@@ -195,9 +195,9 @@ def test_nested_rhat_is_that_of_arviz():
 def test_superchains_that_disagree_fail():
     rng = np.random.default_rng(6)
     tvcl = rng.standard_normal((32, 100))
-    checks = {c.name: c for c in gate(posterior(rng), diagnostics({"TVCL": tvcl}), 400)}
+    checks = {c.name: c for c in gate(posterior(rng), diagnostics({"TVCL": tvcl}), 400.0)}
     assert checks["nested R-hat"].passed
     shifted = tvcl + 0.3 * np.repeat(np.arange(8) % 2, 4)[:, None]
-    checks = {c.name: c for c in gate(posterior(rng), diagnostics({"TVCL": shifted}), 400)}
+    checks = {c.name: c for c in gate(posterior(rng), diagnostics({"TVCL": shifted}), 400.0)}
     assert not checks["nested R-hat"].passed
     assert "2110.13017" in checks["nested R-hat"].source
