@@ -9,11 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
-from popk.population.condensed import censored_last
+from popk.pk.one_compartment import NO_DRUG
+from popk.population.condensed import Rows, censored_last
 from popk.population.events import Events
 from popk.population.model import Model
+from popk.population.residual import vanishes_without_drug
+from popk.spec.problem import PopkError, Problem
 
 
 class Simulated(NamedTuple):
@@ -56,12 +59,24 @@ def simulate(
         drawn from their priors, etas always.
     below
         Lower limit of the assay in the model's concentration unit: values under it are censored.
+
+    Raises
+    ------
+    popk.PopkError
+        If `given` names what the model does not estimate, or the design is not condensed.
+
+    Notes
+    -----
+    A row without drug leaves nothing to measure where the residual error is proportional or
+    log-normal; unless it is censored it is not observed.
     """
+    _refuse(model, design, given or {})
     keys = jax.random.split(key, trials)
     held = {name: jnp.asarray(value, jnp.zeros(0).dtype) for name, value in (given or {}).items()}
     run = jax.jit(jax.vmap(partial(_one, model), (0, None, None)))
-    dv, truth = jax.tree.map(np.asarray, run(keys, design, held))
-    observed = np.broadcast_to(design.observed, dv.shape)
+    dv, without, truth = jax.tree.map(np.asarray, run(keys, design, held))
+    possible = ~without if below is None and vanishes_without_drug(model.spec.residual) else True
+    observed = design.observed & possible & np.ones_like(dv, dtype=bool)
     censored = observed & (dv < below) if below is not None else np.zeros_like(observed)
     events = replace(
         design,
@@ -77,8 +92,8 @@ def simulate(
 
 def _one(
     model: Model, key: jax.Array, design: Events, held: Mapping[str, Array]
-) -> tuple[Float[Array, " row"], dict[str, Array]]:
-    """Observations of one trial and the values behind them."""
+) -> tuple[Float[Array, " row"], Bool[Array, " row"], dict[str, Array]]:
+    """Observations of one trial, which rows are without drug, and the values behind them."""
     key_values, key_dv = jax.random.split(key)
     seeded = numpyro.handlers.substitute(numpyro.handlers.seed(model, key_values), data=dict(held))
     sites = numpyro.handlers.trace(seeded).get_trace(design)
@@ -90,4 +105,31 @@ def _one(
     }  # fmt: skip
     log_c = model.predict(values, design).log_concentration
     dv = model.observation(log_c, values, design).sample(key_dv)
-    return dv, values
+    return dv, log_c == NO_DRUG, values
+
+
+def _refuse(model: Model, design: Events, given: Mapping[str, float]) -> None:
+    problems = [
+        Problem(
+            file=model.spec.name,
+            key=name,
+            found=f"a given value for {name!r}",
+            expected=f"one of {', '.join(model.population_names)}",
+            cure="correct the name; a value that the model file fixes is changed there",
+        )
+        for name in given
+        if name not in model.population_names
+    ]
+    if not isinstance(design.steps, Rows):
+        problems.append(
+            Problem(
+                file=model.spec.name,
+                key="design",
+                found="events with one loop over time for each subject",
+                expected="condensed events (see popk.population.condensed): covariates that do not "
+                "change within a subject, and no more than 24 doses behind a row",
+                cure="simulate and fit such trials one by one",
+            )
+        )
+    if problems:
+        raise PopkError(*problems)

@@ -40,7 +40,7 @@ def at_places(values, place):
 
 @settings(max_examples=25)
 @given(
-    sizes=st.integers(1, 70).flatmap(
+    sizes=st.sampled_from([1, 5, 32, 33, 70]).flatmap(
         lambda n: st.tuples(
             st.just(n), st.lists(st.integers(0, n - 1), min_size=1, max_size=40).map(np.array)
         )
@@ -97,7 +97,10 @@ def by_indexing(subject, a, b):
     return jnp.sum(jnp.exp(0.3 * jnp.zeros_like(a).at[subject].add(rows * b)) * a)
 
 
-@functools.partial(jax.jit, static_argnums=0)
+QUICKLY = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+
+
+@functools.partial(jax.jit, static_argnums=0, compiler_options=QUICKLY)
 def _all_derivatives(function, places, a, b):
     here = functools.partial(function, places)
     ways = (jax.jacfwd, jax.jacrev)
