@@ -12,25 +12,24 @@ import json
 import math
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from popk.data.body_size import body_surface_area
+from popk.data.dataset import Dataset
 from popk.data.growth import draw_body_size
-from popk.pk.past import Past
-from popk.population.condensed import Rows, condense
-from popk.population.events import Events, arrange
-from popk.population.gathering import Places
-from popk.spec.model import ModelSpec
+from popk.population.events import arrange
+from popk.spec.model import ModelSpec, SimpleResidual
 from popk.spec.priors import HalfNormal, LogNormal, Normal
 from popk.spec.units import conversion_factor
 from popk.study.folder import Study, open_study
 
 ROOT = Path(__file__).parents[1]
+SIMULATED = "synthetic-sparse"
 POSTERIORS = {
     "blinatumomab-infants": "26 synthetic infants, log-normal error, censored rows",
-    "synthetic-sparse": "26 simulated infants with two steady-state samples each",
+    SIMULATED: "26 simulated infants with two steady-state samples each",
     "phenobarb-neonates": "59 neonates, boluses, proportional error",
 }
 
@@ -48,12 +47,13 @@ def write(name: str, work: Path) -> Study:
     shutil.copytree(ROOT / "models", work / "models", dirs_exist_ok=True)
     folder = work / "fits" / name
     folder.mkdir(parents=True, exist_ok=True)
-    if name == "synthetic-sparse":
+    if name == SIMULATED:
         (folder / "data.csv").write_text(simulate(SEED), encoding="utf-8")
         settings = (ROOT / "fits" / "blinatumomab-infants" / "fit.toml").read_text(encoding="utf-8")
         settings = settings.replace("synthetic_infants.csv", "data.csv")
         settings = settings.replace("blinatumomab in infants", "simulated infants, sparse")
-        (folder / "fit.toml").write_text(settings, encoding="utf-8")
+        lines = (x for x in settings.splitlines() if not x.startswith("description"))
+        (folder / "fit.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
     else:
         for file in (ROOT / "fits" / name).iterdir():
             if file.suffix in (".toml", ".csv"):
@@ -93,6 +93,33 @@ def simulate(seed: int) -> str:
     return "\n".join(rows) + "\n"
 
 
+class Row(NamedTuple):
+    """An observed record: when, what was measured, and the doses of its subject until then.
+
+    Attributes
+    ----------
+    sign, bound
+        0 for a measured value, 1 where the true one lies below the bound, -1 where above.
+    infusions
+        Start, end (the row's time while it runs) and rate of each.
+    boluses
+        Time and amount of each.
+    """
+
+    subject: int
+    time: float
+    dv: float
+    sign: int
+    bound: float
+    infusions: list[tuple[float, float, float]]
+    boluses: list[tuple[float, float]]
+
+    @property
+    def last(self) -> float:
+        """When drug last came in."""
+        return max([end for _, end, _ in self.infusions] + [time for time, _ in self.boluses])
+
+
 def neutral(study: Study) -> dict[str, Any]:
     """Priors, subjects and observed rows of a study as plain numbers and lists.
 
@@ -102,37 +129,38 @@ def neutral(study: Study) -> dict[str, Any]:
         ``error``, ``effect_on`` ("CL" or "V"), ``per_liter``, ``priors`` (of TVCL and TVV median
         and sigma of a log-normal, of the effect the SD of a normal at 0, of the others the scale
         of a half-normal); [subject] ``log_size_CL``, ``log_size_V``, ``indicator``; [row]
-        ``subject``, ``dv``, ``sign`` (0 measured, 1 the true value lies below ``bound``, -1 above)
-        and ``since``; [dose, row] ``rate``, ``ran``, ``ended``, ``bolus``, ``bolus_ended``. Rows
-        with many doses come first, and a row's newest dose; where a row has fewer, rate or bolus
-        is 0.
+        ``subject``, ``dv``, ``sign``, ``bound`` and ``since``; [dose, row] ``rate``, ``ran``,
+        ``ended``, ``bolus``, ``bolus_ended``. Rows with many doses come first, and a row's newest
+        dose; where a row has fewer, rate or bolus is 0.
     """
-    spec = study.model.spec
-    events = condense(arrange(spec, study.data)[0]).events
-    assert isinstance(events.steps, Rows)
+    spec, data = study.model.spec, study.data
+    for item in ("time", "amount", "concentration"):
+        assert getattr(data.units, item) in (None, getattr(spec.units, item))
+    events, _ = arrange(spec, data)
     (effect,) = spec.covariates
-    known = np.flatnonzero(events.observed)
-    tables = [_table(events.steps.blocks, name)[:, known] for name in ("rate", "bolus")]
-    order = known[np.argsort(-sum((t > 0).sum(axis=0) for t in tables), kind="stable")]
-    subject = np.concatenate([_subjects(places) for places in events.steps.subject])
-    rows = {
-        "subject": subject[order],
-        "dv": events.dv[order],
-        "since": np.concatenate([block.since for block in events.steps.blocks])[order],
-        **_limits(events, order),
+    found = [row for subject in range(data.subjects) for row in rows(data, subject)]
+    found.sort(key=lambda row: -len(row.infusions) - len(row.boluses))
+    infusions = max(len(row.infusions) for row in found)
+    boluses = max(len(row.boluses) for row in found)
+    rate, ran, ended = np.zeros((3, infusions, len(found)))
+    bolus, bolus_ended = np.zeros((2, boluses, len(found)))
+    for i, row in enumerate(found):
+        for place, (start, end, speed) in enumerate(reversed(row.infusions)):
+            rate[place, i], ran[place, i] = speed, end - start
+            ended[place, i] = row.last - end
+        for place, (time, amount) in enumerate(reversed(row.boluses)):
+            bolus[place, i], bolus_ended[place, i] = amount, row.last - time
+    arrays = {
+        **{name: [getattr(row, name) for row in found] for name in ROW},
+        "since": [row.time - row.last for row in found],
+        "rate": rate,
+        "ran": ran,
+        "ended": ended,
+        "bolus": bolus,
+        "bolus_ended": bolus_ended,
+        **{f"log_size_{name}": events.log_scale[name][:, 0] for name in ("CL", "V")},
+        "indicator": events.terms[effect.name][:, 0],
     }
-    doses = {
-        name: _newest_first(table, _table(events.steps.blocks, given)[:, order] > 0)
-        for given, names in (
-            ("rate", ("rate", "ran", "ended")),
-            ("bolus", ("bolus", "bolus_ended")),
-        )
-        for name in names
-        for table in [_table(events.steps.blocks, name)[:, order]]
-    }
-    subjects = {f"log_size_{name}": events.log_scale[name][:, 0] for name in ("CL", "V")}
-    subjects["indicator"] = events.terms[effect.name][:, 0]
-    arrays = {**rows, **doses, **subjects}
     return {
         "effect_name": effect.name,
         "effect_on": effect.parameter,
@@ -143,42 +171,35 @@ def neutral(study: Study) -> dict[str, Any]:
     }
 
 
-def _table(blocks: tuple[Past, ...], name: str) -> np.ndarray:
-    """[dose, row] over all blocks, a block with fewer doses filled up with zeros."""
-    parts = [np.asarray(getattr(block, name)) for block in blocks]
-    most = max(part.shape[0] for part in parts)
-    return np.concatenate(
-        [np.pad(part, ((0, most - part.shape[0]), (0, 0))) for part in parts], axis=1
-    )
+ROW = ("subject", "dv", "sign", "bound")
 
 
-def _newest_first(table: np.ndarray, given: np.ndarray) -> np.ndarray:
-    """[dose, row] with the newest dose of each row first and its empty places last."""
-    place = np.arange(len(given))[:, None]
-    order = np.argsort(np.where(given, -place, len(given)), axis=0, kind="stable")
-    return np.take_along_axis(table, order, axis=0)
-
-
-def _subjects(places: Places) -> np.ndarray:
-    """The subject of each row."""
-    if places.index is not None:
-        return np.asarray(places.index)
-    assert places.matrix is not None
-    return np.asarray(places.matrix).argmax(axis=1)
-
-
-def _limits(events: Events, order: np.ndarray) -> dict[str, np.ndarray]:
-    """One-sided limits of the censored rows."""
-    censored, lower, upper = (
-        np.asarray(a)[order] for a in (events.censored, events.lower, events.upper)
-    )
-    below = censored & np.isneginf(lower)
-    above = censored & np.isposinf(upper)
-    assert (censored == below ^ above).all(), "an interval has two sides"
-    return {
-        "sign": below.astype(int) - above.astype(int),
-        "bound": np.where(below, upper, np.where(above, lower, 1.0)),
-    }
+def rows(data: Dataset, subject: int) -> list[Row]:
+    """The observed records of one subject; doses are infusions and boluses, without more."""
+    assert not data.ss[subject].any()
+    assert not data.addl[subject].any()
+    assert np.isin(data.evid[subject], (0, 1)).all()
+    found: list[Row] = []
+    doses: list[tuple[float, float, float]] = []  # start, duration, rate or amount
+    for record in np.flatnonzero(data.mask[subject]):
+        at = (subject, record)
+        now, amount, rate = float(data.time[at]), float(data.amount[at]), float(data.rate[at])
+        if data.evid[at] == 1:
+            doses.append((now, amount / rate, rate) if rate > 0 else (now, 0.0, amount))
+        if not data.observed[at]:
+            continue
+        running = [
+            (start, min(start + d, now), r) for start, d, r in doses if d > 0 and start < now
+        ]
+        sign, bound = 0, 1.0
+        if data.censoring[at] == 1:
+            assert np.isneginf(data.lower[at]) ^ np.isposinf(data.upper[at]), "two sides"
+            sign = 1 if np.isneginf(data.lower[at]) else -1
+            bound = float(data.upper[at] if sign == 1 else data.lower[at])
+        given = [(start, amount) for start, d, amount in doses if d == 0]
+        dv = 1.0 if sign else float(data.dv[at])
+        found.append(Row(subject, now, dv, sign, bound, running, given))
+    return found
 
 
 def _priors(spec: ModelSpec) -> dict[str, Any]:
@@ -198,6 +219,7 @@ def _priors(spec: ModelSpec) -> dict[str, Any]:
     assert isinstance(effect.effect, Normal)
     assert effect.effect.loc == 0
     priors["effect"] = effect.effect.scale
+    assert isinstance(spec.residual, SimpleResidual)
     assert spec.residual.error in ("lognormal", "proportional")
     assert isinstance(spec.residual.sd, HalfNormal)
     priors["sigma"] = spec.residual.sd.scale

@@ -12,7 +12,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -60,7 +60,7 @@ def one_trial(subjects: int) -> tuple[Any, Events]:
     )
 
 
-def measure(subjects: int, precision: str) -> dict[str, Any]:
+def measure(subjects: int, precision: Literal["float32", "float64"]) -> dict[str, Any]:
     """Fit one size and time its parts."""
     keep_compiled()
     with jax.enable_x64(precision == "float64"):
@@ -140,7 +140,8 @@ def main() -> None:
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(measure(int(options.one[0]), options.one[1])))
+        double = options.one[1] == "float64"
+        print(json.dumps(measure(int(options.one[0]), "float64" if double else "float32")))
         return
     rows = []
     for precision in options.precisions:

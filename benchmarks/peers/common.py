@@ -130,6 +130,7 @@ def main(prepare: Callable[[Posterior, Settings], Sample], packages: tuple[str, 
     parser.add_argument("--draws", type=int, default=1000)
     parser.add_argument("--seeds", default="1")
     parser.add_argument("--cold-seed", type=int, default=1000)
+    parser.add_argument("--no-cold", action="store_true", help="only the seeds")
     parser.add_argument("--launched", type=float, help="time.time() when the process was started")
     parser.add_argument("--whole", type=Path, help="netCDF file: sample once, check, save")
     args = parser.parse_args()
@@ -148,8 +149,9 @@ def main(prepare: Callable[[Posterior, Settings], Sample], packages: tuple[str, 
         "versions": {"python": platform.python_version()} | _versions(packages),
         "runs": [],
     }
-    sample(args.cold_seed)
-    if args.launched is not None:
+    if not args.no_cold:
+        sample(args.cold_seed)
+    if args.launched is not None and not args.no_cold:
         record["cold_s"] = time.time() - args.launched
     for seed in seeds:
         load, cpu, begun = load_average(), _cpu_seconds(), time.perf_counter()
@@ -184,10 +186,10 @@ def checked_and_saved(draws: dict[str, np.ndarray], file: Path) -> None:
 
 def save_draws(out: Path, seed: int, draws: dict[str, np.ndarray]) -> None:
     """``draws-SEED.npz`` with the common names only."""
-    np.savez(
-        out / f"draws-{seed}.npz",
-        **{name: np.asarray(draws[name], dtype=float) for name in POPULATION + INDIVIDUAL},
-    )
+    kept: dict[str, Any] = {
+        name: np.asarray(draws[name], dtype=float) for name in POPULATION + INDIVIDUAL
+    }
+    np.savez(out / f"draws-{seed}.npz", **kept)
 
 
 def load_average() -> float:

@@ -3,6 +3,8 @@
 The posterior is a function of unconstrained values: logs of what is positive.
 """
 
+# pyright: reportMissingImports=false
+
 from typing import Any
 
 import blackjax

@@ -4,6 +4,8 @@
 for nutpie's default.
 """
 
+# pyright: reportMissingImports=false
+
 from typing import Any
 
 import numpy as np
@@ -31,7 +33,9 @@ def log_concentration(posterior: Posterior, log_cl: Any, log_v: Any) -> Any:
         left = -rate * pt.expm1(-some * ran)
         if ended.any():
             left = left * pt.exp(-some * ended)
-        amount = amount + left if count == posterior.rows else pt.inc_subtensor(amount[:count], left)
+        amount = (
+            amount + left if count == posterior.rows else pt.inc_subtensor(amount[:count], left)
+        )
     if posterior.infusions:
         amount = amount / k
     if posterior.newest_bolus is not None and posterior.other_boluses is not None:

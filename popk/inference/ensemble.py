@@ -18,7 +18,7 @@ from popk.inference.arrow import Arrow
 from popk.inference.convergence import constants, diagnostics, gate
 from popk.inference.draws import Collect, collector
 from popk.inference.lockstep import Chains
-from popk.inference.machine import CHUNK, WARMUP, Machine, Tuned, trial_seeds
+from popk.inference.machine import CHUNK, WARMUP, Machine, Tuned, kept, trial_seeds
 from popk.inference.posterior import Posterior, Progress
 from popk.inference.threads import cores, on_gpu
 from popk.population.events import Events
@@ -220,7 +220,8 @@ class Ensemble:
 
     @cached_property
     def _collect(self) -> Collect:
-        return collector(self.model, self._machine.flat)
+        machine = self._machine
+        return kept((*machine.shape, "collect"), lambda: collector(self.model, machine.flat))
 
     @cached_property
     def _machine(self) -> Machine:

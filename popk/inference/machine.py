@@ -5,10 +5,11 @@ come from its own seed, and the stretches of a run are the same for all: a trial
 depend on those beside it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -92,7 +93,7 @@ class Machine:
     def of(self, events: Events) -> "Machine":
         """The same program for other data of the same shape."""
         other = replace(self, events=events)
-        vars(other).update(flat=self.flat, _programs=self._programs)
+        vars(other).update(flat=self.flat, shape=self.shape)
         return other
 
     def begin(
@@ -199,7 +200,8 @@ class Machine:
     @cached_property
     def flat(self) -> FlatDensity:
         """The density; its shapes are those of one trial."""
-        return flatten(self.model, self.one_trial, jax.tree.map(lambda a: a[0], self.uncentred))
+        none = jax.tree.map(lambda a: a[0], self.uncentred)
+        return kept((*self.shape, "flat"), lambda: flatten(self.model, self.one_trial, none))
 
     @cached_property
     def one_trial(self) -> Events:
@@ -264,14 +266,24 @@ class Machine:
 
     def _compiled(self, share: Any) -> Program:
         """The program, compiled once and before the threads start."""
-        if not self._programs:
+
+        def make() -> Program:
             run = jax.jit(program(self.flat, self.events, self.own, self.block))
-            self._programs.append(run.lower(*share).compile())
-        return self._programs[0]
+            return run.lower(*share).compile()
+
+        shapes = str([(a.shape, a.dtype) for a in jax.tree.leaves(share)])
+        return kept((*self.shape, self.own, self.block, shapes), make)
 
     @cached_property
-    def _programs(self) -> list[Any]:
-        return []
+    def shape(self) -> tuple[Any, ...]:
+        """What a compiled program depends on: the model, the data's shapes, precision, device."""
+        return (
+            self.model.spec.model_dump_json(),
+            str(jax.tree.structure(self.events)),
+            tuple(np.shape(a) for a in jax.tree.leaves(self.one_trial)),
+            double_precision(),
+            str(jax.config.values["jax_default_device"]),
+        )
 
     @cached_property
     def leaves(self) -> tuple[jax.Array, ...]:
@@ -289,6 +301,25 @@ class Machine:
         varied = {n: p.variability for n, p in spec.items() if p.variability is not None}
         order = sorted(varied, key=lambda n: f"x_{n}")
         return {n: order.index(n) for n, v in varied.items() if v.distribution != "normal"}
+
+
+A = TypeVar("A")
+
+_KEPT: OrderedDict[Hashable, Any] = OrderedDict()
+MOST_KEPT = 32
+
+
+def kept(key: Hashable, make: Callable[[], A]) -> A:
+    """What was made for this key before in this process, else made now.
+
+    Programs take data as arguments: a second fit of a model to data of the same shape neither
+    traces nor compiles anything.
+    """
+    if key not in _KEPT:
+        _KEPT[key] = make()
+        if len(_KEPT) > MOST_KEPT:
+            _KEPT.popitem(last=False)
+    return _KEPT[key]
 
 
 def trial_seeds(seed: int, trials: Sequence[int]) -> UInt32[np.ndarray, " trial"]:
