@@ -20,7 +20,8 @@ import numpy as np
 from benchmarks.batch import LIMIT, ROOT, TRUTH
 from benchmarks.machine import processor, versions
 from popk.data.dataset import Dataset
-from popk.inference.convergence import constants, diagnostics, gate
+from popk.inference.convergence import constants, gate
+from popk.inference.diagnostics import diagnostics
 from popk.inference.ensemble import Ensemble
 from popk.inference.machine import Machine, trial_seeds
 from popk.population.condensed import condense, trial_axes

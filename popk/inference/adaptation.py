@@ -115,7 +115,7 @@ def known_at(
 
 def laplace_arrow(mode: Mode, precision: Precision) -> Arrow:
     """Population covariance from the mode search, the subjects' from the final centring."""
-    population = np.linalg.cholesky(np.linalg.inv(eliminate(mode.precision).schur))
+    population = np.linalg.cholesky(mode.covariance)
     parts = eliminate(precision)
     return Arrow(
         population,

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int
 
 from popk.inference.machine import CHUNK, Machine
 from popk.inference.nuts import Nuts
-from popk.inference.threads import as_finished, on_gpu
+from popk.inference.threads import as_finished, on_gpu, real_type
 from popk.inference.trials import Trials, replaced
 from popk.inference.wave import Found, Plan, Wave, diagnosed, wrong_in
 from popk.population.condensed import trial_axes
@@ -242,7 +242,7 @@ class Batch:
         axes = tuple(0 if has else None for has in own)
         rows = jax.vmap(jax.vmap(table, (0, None, None)), (0, axes, 0))
         machine = self._machine
-        dtype = jnp.zeros(0).dtype
+        dtype = real_type()
         shape = (self._size, self._chains * CHUNK, flat.start.size)
         centring = jax.tree.map(lambda a: jnp.asarray(a, dtype), machine.uncentred)
         many, single = jnp.zeros(shape, dtype), jnp.zeros((shape[0], shape[2]), dtype)

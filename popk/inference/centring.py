@@ -21,7 +21,8 @@ def information(
     def observed_at(shift: dict[str, Array]) -> tuple[Array, Array]:
         shifted = {**values, **{k: values[k] + shift[k] for k in shift}}
         log_c = model.predict(shifted, events).log_concentration
-        mean, sd, _ = model.observation(log_c, values, events).scale
+        scale = model.observation(log_c, values, events).scale
+        mean, sd = scale.mean, scale.sd
         return mean, sd
 
     etas = {k: v for k, v in values.items() if k.startswith("eta_")}

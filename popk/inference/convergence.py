@@ -1,12 +1,12 @@
 """The gate: may the numbers of this posterior be believed?"""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
-from popk.inference import effective
+from popk.inference.diagnostics import Diagnostics
 from popk.inference.posterior import Posterior
 from popk.population.covariates import coefficient_names
 from popk.population.model import Model
@@ -16,10 +16,6 @@ RHAT = 1.01
 NESTED_RHAT = 1.01
 """Nested R-hat, for which its authors keep the customary bound; Margossian et al., Bayesian
 Analysis 2024, arXiv 2110.13017, sec. 5."""
-AT_ONCE = 2000
-"""Quantities diagnosed at once, for bounded memory."""
-SUPERCHAINS = 8
-"""Groups of chains with one starting point each."""
 BFMI = 0.3
 """Energy Bayesian fraction of missing information; Betancourt, arXiv 1604.00695."""
 
@@ -51,64 +47,6 @@ class Check:
     worst: str
     meaning: str
     source: str
-
-
-@dataclass(frozen=True, eq=False)
-class Diagnostics:
-    """R-hat and effective sample sizes by name and element, e.g. ``CL[3]`` for the third subject.
-
-    Attributes
-    ----------
-    names
-        One for each scalar quantity.
-    rhat, ess_bulk, ess_tail
-        [quantity] rank-normalised split R-hat, bulk ESS, and tail ESS (the smaller of the 5 %
-        and 95 % quantiles').
-    nested
-        [quantity] nested R-hat; None where chains are too few for superchains.
-    """
-
-    names: tuple[str, ...]
-    rhat: Float[np.ndarray, " quantity"]
-    ess_bulk: Float[np.ndarray, " quantity"]
-    ess_tail: Float[np.ndarray, " quantity"]
-    nested: Float[np.ndarray, " quantity"] | None = None
-
-    def of(self, name: str) -> tuple[float, float, float]:
-        """R-hat, bulk ESS and tail ESS of one quantity."""
-        i = self.names.index(name)
-        return float(self.rhat[i]), float(self.ess_bulk[i]), float(self.ess_tail[i])
-
-
-def diagnostics(draws: Mapping[str, Float[np.ndarray, "chain draw *shape"]]) -> Diagnostics:
-    """R-hat and ESS of every scalar quantity among the draws."""
-    names: list[str] = []
-    columns = []
-    for name, values in draws.items():
-        flat = values.reshape(*values.shape[:2], -1)
-        columns.append(flat)
-        names += [name] if values.ndim == 2 else [f"{name}[{i + 1}]" for i in range(flat.shape[2])]
-    whole = np.concatenate(columns, axis=2)
-    parts = []
-    for first in range(0, len(names), AT_ONCE):
-        table = whole[..., first : first + AT_ONCE].astype(float)
-        # Ranks would take an infinite draw for a large one
-        table[np.isinf(table)] = np.nan
-        ranked = effective.rank_based(table, superchains_of(table.shape[0]))
-        parts.append((ranked.rhat, ranked.ess_bulk, effective.ess_tail(table), ranked.nested))
-    rhat, bulk, tail, nested = zip(*parts, strict=True)
-    return Diagnostics(
-        tuple(names),
-        np.concatenate(rhat),
-        np.concatenate(bulk),
-        np.concatenate(tail),
-        None if nested[0] is None else np.concatenate(nested),
-    )
-
-
-def superchains_of(chains: int) -> int:
-    """Superchains of so many chains: 8, where each can have two chains or more; else none."""
-    return SUPERCHAINS if chains >= 2 * SUPERCHAINS and chains % SUPERCHAINS == 0 else 0
 
 
 def gate(

@@ -1,8 +1,10 @@
 """Rank-normalised R-hat and effective sample sizes of many quantities at once.
 
 The definitions of Vehtari et al., Bayesian Analysis 2021;16:667-718, as ArviZ has them, which the
-tests compare with; there each quantity is ranked and transformed by itself, here all together:
-a sampler that needs a tenth of a second cannot wait a second for its gate.
+tests compare with; there each quantity is ranked and transformed by itself. Here all share one
+sort: folded ranks are a merge of its two halves, tails are cut off at its places. A draw repeated
+because a proposal was rejected is sorted once. Autocovariances are summed lag by lag, as well
+mixed chains need few. A sampler that takes a tenth of a second cannot wait a second for its gate.
 """
 
 import math
@@ -10,33 +12,49 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.fft
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from scipy.special import ndtri
 
+from popk.inference.threads import cores, side_by_side
+
 Draws = Float[np.ndarray, "chain draw quantity"]
+Halves = Float[np.ndarray, "quantity length half"]
 PerQuantity = Float[np.ndarray, " quantity"]
 
+LAGS_AT_ONCE = 8
+MOST_LAGS = 48
+"""Autocovariances are summed directly up to this lag; beyond, by Fourier transform."""
+LOW, HIGH = 0.05, 0.95
+"""The quantiles of the tail ESS."""
+LEAST_SHARED = 200_000
+"""Numbers below which sharing the quantities between threads does not pay."""
+AT_ONCE = 131_072
+"""Numbers that are worked on at once: they stay in the processor's cache."""
 
-class RankBased(NamedTuple):
-    """Diagnostics of rank-normalised split chains, [quantity].
+
+class Effective(NamedTuple):
+    """Diagnostics of split chains, [quantity]; NaN where a draw is not finite.
 
     Attributes
     ----------
     rhat
-        The larger of R-hat of the draws and of the draws folded at their median.
-    ess_bulk
-        Effective sample size for the bulk.
+        Rank-normalised: the larger of R-hat of the draws and of the draws folded at their median.
+    bulk
+        Effective sample size for the bulk, from rank-normalised draws.
+    tail
+        Effective sample size for the tails: the smaller of those of the 5 % and 95 % quantiles.
     nested
         Nested R-hat, the larger of the same two; None without superchains.
     """
 
     rhat: PerQuantity
-    ess_bulk: PerQuantity
+    bulk: PerQuantity
+    tail: PerQuantity
     nested: PerQuantity | None
 
 
-def rank_based(draws: Draws, superchains: int = 0) -> RankBased:
-    """Rank-normalised split R-hat, bulk ESS, and nested R-hat; NaN where a draw is not finite.
+def effective(draws: Draws, superchains: int = 0) -> Effective:
+    """R-hat, effective sample sizes and nested R-hat of every quantity.
 
     Nested R-hat (Margossian et al., Bayesian Analysis 2024, arXiv 2110.13017) is for many short
     chains: the variance between the means of superchains, of which each has several chains from
@@ -50,119 +68,212 @@ def rank_based(draws: Draws, superchains: int = 0) -> RankBased:
     superchains
         Their number, of equally many consecutive chains.
     """
-    halves = split(draws)
-    scores = rank_normalised(halves)
-    folded = rank_normalised(np.abs(halves - np.median(halves, axis=(0, 1))))
+    chains, count, quantities = draws.shape
+    half = count // 2
+    halves = np.empty((quantities, half, 2 * chains))
+    halves[..., :chains] = draws[:, :half].transpose(2, 1, 0)
+    halves[..., chains:] = draws[:, count - half :].transpose(2, 1, 0)
+    tails = np.quantile(draws, [LOW, HIGH], axis=(0, 1)) if count % 2 else None
+    step = max(1, AT_ONCE // (chains * count))
+    blocks = [slice(first, first + step) for first in range(0, quantities, step)]
+    shares = min(cores(), len(blocks)) if draws.size >= LEAST_SHARED else 1
+    parts = side_by_side(
+        lambda own: [
+            _of_some(halves[block], None if tails is None else tails[:, block], superchains)
+            for block in own
+        ],
+        [blocks[share::shares] for share in range(shares)],
+    )
+    ordered = [parts[i % shares][i // shares] for i in range(len(blocks))]
+    rhat, bulk, tail, nested = (np.concatenate(part) for part in zip(*ordered, strict=True))
     finite = np.isfinite(draws).all(axis=(0, 1))
-    nested = None
-    if superchains:
-        nested = np.maximum(_nested(scores, superchains), _nested(folded, superchains))
-        nested = np.where(finite, nested, np.nan)
-    return RankBased(
-        np.where(finite, np.maximum(_rhat(scores), _rhat(folded)), np.nan),
-        np.where(finite, ess(scores), np.nan),
-        nested,
+    rhat, bulk, tail, nested = (np.where(finite, a, np.nan) for a in (rhat, bulk, tail, nested))
+    return Effective(rhat, bulk, tail, nested if superchains else None)
+
+
+def _of_some(
+    halves: Halves, tails: Float[np.ndarray, "2 quantity"] | None, superchains: int
+) -> tuple[PerQuantity, PerQuantity, PerQuantity, PerQuantity]:
+    """R-hat, ESS of bulk and tails, nested R-hat; `tails` where a draw is left out of `halves`."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ranked = _ranked(halves)
+        cuts = ranked.tails if tails is None else tails
+        sizes = [ess((halves <= at[:, None, None]).astype(float)) for at in cuts]
+        rhat = np.maximum(_rhat(ranked.scores), _rhat(ranked.folded))
+        nested = np.full(len(halves), np.nan)
+        if superchains:
+            nested = np.maximum(
+                _nested(ranked.scores, superchains), _nested(ranked.folded, superchains)
+            )
+        return rhat, ess(ranked.scores), np.minimum(*sizes), nested
+
+
+class _Ranked(NamedTuple):
+    """Normal scores of draws and of folded draws; the draws at the quantiles of the tails."""
+
+    scores: Halves
+    folded: Halves
+    tails: tuple[PerQuantity, PerQuantity]
+
+
+def _ranked(halves: Halves) -> _Ranked:
+    """Ranks over all chains as normal scores (Blom's offset); equal values share their mean rank.
+
+    States of chains are sorted, not draws: where a proposal was rejected the draw before stands
+    again, in all quantities.
+    """
+    count, length, width = halves.shape
+    total = length * width
+    again = np.zeros((length, width), dtype=bool)
+    again[1:] = (halves[:, 1:] == halves[:, :-1]).all(axis=0)
+    by_chain = np.arange(total).reshape(length, width).T.ravel()
+    firsts = np.flatnonzero(~again.T.ravel())  # chain by chain, in which a state's draws follow
+    times = np.diff(np.append(firsts, total))
+    states = by_chain[firsts]
+    of_draw = np.empty(total, dtype=np.intp)
+    of_draw[by_chain] = np.repeat(np.arange(len(states)), times)
+    table = ndtri((0.5 * np.arange(2, 2 * total + 1) - 0.375) / (total + 0.25))
+    places = [(total - 1) // 2, total // 2]
+    places += [math.floor(LOW * (total - 1)), math.floor(HIGH * (total - 1))]
+    values = halves.reshape(count, total)[:, states]
+    order = np.argsort(values, axis=1)
+    ordered, weights = np.take_along_axis(values, order, axis=1), times[order]
+    ends = np.cumsum(weights, axis=1)
+    found = [np.searchsorted(own, places, side="right") for own in ends]
+    low, high, *tails = np.take_along_axis(ordered, np.array(found), axis=1).T
+    scores = _scores(table, order, ordered, weights, ends)
+    # Below the median distances to it fall, above they rise: a stable sort merges two runs
+    distance = np.abs(ordered - 0.5 * (low + high)[:, None])
+    merged = np.argsort(distance, axis=1, kind="stable")
+    order, distance, weights = (
+        np.take_along_axis(a, merged, axis=1) for a in (order, distance, weights)
+    )
+    folded = _scores(table, order, distance, weights, np.cumsum(weights, axis=1))
+    return _Ranked(
+        np.take(scores, of_draw, axis=1).reshape(halves.shape),
+        np.take(folded, of_draw, axis=1).reshape(halves.shape),
+        (tails[0], tails[1]),
     )
 
 
-def _nested(halves: Draws, superchains: int) -> PerQuantity:
-    """Nested R-hat of split chains: first halves of all chains, then last halves."""
-    _, count, quantities = halves.shape
-    grouped = halves.reshape(2, superchains, -1, count, quantities)
-    grouped = np.moveaxis(grouped, 0, 1).reshape(superchains, -1, count, quantities)
-    means = grouped.mean(axis=2)
-    between = means.mean(axis=1).var(axis=0, ddof=1)
-    within = means.var(axis=1, ddof=1) + grouped.var(axis=2, ddof=1).mean(axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.sqrt(1.0 + between / within.mean(axis=0))
-
-
-def ess_tail(draws: Draws, low: float = 0.05, high: float = 0.95) -> PerQuantity:
-    """Effective sample size for the tails: the smaller of those of two quantiles."""
-    sizes = []
-    for probability in (low, high):
-        quantile = np.quantile(draws, probability, axis=(0, 1))
-        sizes.append(ess(split((draws <= quantile).astype(float))))
-    return np.where(np.isfinite(draws).all(axis=(0, 1)), np.minimum(*sizes), np.nan)
-
-
-def split(draws: Draws) -> Float[np.ndarray, "half length quantity"]:
-    """Each chain as two, first and last half; an odd draw in the middle is left out."""
-    half = draws.shape[1] // 2
-    return np.concatenate([draws[:, :half], draws[:, draws.shape[1] - half :]])
-
-
-def rank_normalised(draws: Draws) -> Draws:
-    """Ranks over all chains as normal scores (Blom's offset)."""
-    chains, count, quantities = draws.shape
-    flat = np.ascontiguousarray(draws.reshape(-1, quantities).T)
-    total = chains * count
-    order = np.argsort(flat, axis=1)
-    ordered = np.take_along_axis(flat, order, axis=1)
-    scores = ndtri((np.arange(1, total + 1) - 0.375) / (total + 0.25))
-    out = np.empty_like(flat)
-    np.put_along_axis(out, order, np.broadcast_to(scores, flat.shape), axis=1)
-    # A rejected proposal repeats a draw: equal values share the mean of their ranks
+def _scores(
+    table: Float[np.ndarray, " half_rank"],
+    order: Int[np.ndarray, "quantity state"],
+    ordered: Float[np.ndarray, "quantity state"],
+    weights: Int[np.ndarray, "quantity state"],
+    ends: Int[np.ndarray, "quantity state"],
+) -> Float[np.ndarray, "quantity state"]:
+    """The score of each state from its place in the order; `table` is by half ranks from 1 on."""
+    twice = 2 * ends - weights - 1
     same = ordered[:, 1:] == ordered[:, :-1]
-    tied = np.flatnonzero(same.any(axis=1))
-    if tied.size:
-        place = np.arange(total)
-        begins = np.pad(~same[tied], ((0, 0), (1, 0)), constant_values=True)
-        ends = np.pad(~same[tied], ((0, 0), (0, 1)), constant_values=True)
-        first = np.maximum.accumulate(np.where(begins, place, 0), axis=1)
-        last = np.minimum.accumulate(np.where(ends, place, total - 1)[:, ::-1], axis=1)[:, ::-1]
-        # Half ranks as well: scores at 1, 1.5, 2, ...
-        halves = ndtri((0.5 * np.arange(2, 2 * total + 1) - 0.375) / (total + 0.25))
-        repaired = np.empty((tied.size, total))
-        np.put_along_axis(repaired, order[tied], halves[first + last], axis=1)
-        out[tied] = repaired
-    return out.T.reshape(chains, count, quantities)
+    # Pairs, as the two draws next to a median are once folded; then the rows with longer runs
+    row, place = np.nonzero(same)
+    twice[row, place] = ends[row, place] - weights[row, place] + ends[row, place + 1] - 1
+    twice[row, place + 1] = twice[row, place]
+    for i in np.flatnonzero((same[:, 1:] & same[:, :-1]).any(axis=1)):
+        starts = np.flatnonzero(np.append(True, ~same[i]))
+        lasts = np.append(starts[1:], ends.shape[1]) - 1
+        group = np.cumsum(np.append(0, ~same[i]))
+        twice[i] = ((ends[i] - weights[i])[starts] + ends[i][lasts] - 1)[group]
+    scores = np.empty_like(ordered)
+    np.put_along_axis(scores, order, table[twice], axis=1)
+    return scores
 
 
-def _rhat(draws: Draws) -> PerQuantity:
-    count = draws.shape[1]
-    within = draws.var(axis=1, ddof=1).mean(axis=0)
-    between = count * draws.mean(axis=1).var(axis=0, ddof=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.sqrt((between / within + count - 1.0) / count)
+def _nested(halves: Halves, superchains: int) -> PerQuantity:
+    """Nested R-hat of split chains: first halves of all chains, then last halves."""
+    means = _grouped(halves.mean(axis=1), superchains)
+    spread = _grouped(halves.var(axis=1, ddof=1), superchains)
+    between = means.mean(axis=2).var(axis=1, ddof=1)
+    within = means.var(axis=2, ddof=1) + spread.mean(axis=2)
+    return np.sqrt(1.0 + between / within.mean(axis=1))
 
 
-def ess(draws: Draws) -> PerQuantity:
-    """Effective sample size by Geyer's initial monotone sequence over all chains."""
-    chains, count = draws.shape[:2]
-    flat = np.ascontiguousarray(np.moveaxis(draws, 2, 0))
-    means = flat.mean(axis=2)
-    size = scipy.fft.next_fast_len(2 * count, real=True)
-    spectrum = np.fft.rfft(flat - means[..., None], size, axis=2)
-    power = (spectrum.real**2 + spectrum.imag**2).mean(axis=1)
-    covariance = np.fft.irfft(power, size, axis=1)[:, :count] / count
-    mean_variance = covariance[:, 0] * count / (count - 1.0)
-    total = mean_variance * (count - 1.0) / count
-    if chains > 1:
-        total = total + means.var(axis=1, ddof=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        correlation = 1.0 - (mean_variance[:, None] - covariance) / total[:, None]
-    # A constant is known exactly
-    constant = (flat.max(axis=(1, 2)) - flat.min(axis=(1, 2))) < np.finfo(float).resolution
-    return np.where(constant, float(chains * count), _sizes(correlation, chains * count))
+def _grouped(values: Float[np.ndarray, "quantity half"], superchains: int) -> np.ndarray:
+    """[quantity, superchain, half]: both halves of a superchain's chains."""
+    grouped = values.reshape(len(values), 2, superchains, -1)
+    return np.moveaxis(grouped, 1, 2).reshape(len(values), superchains, -1)
 
 
-def _sizes(correlation: Float[np.ndarray, "quantity lag"], total: int) -> PerQuantity:
-    """From autocorrelations to effective sizes; antithetic chains have more than `total`.
+def _rhat(halves: Halves) -> PerQuantity:
+    count = halves.shape[1]
+    within = halves.var(axis=1, ddof=1).mean(axis=1)
+    between = count * halves.mean(axis=1).var(axis=1, ddof=1)
+    return np.sqrt((between / within + count - 1.0) / count)
 
-    Sums of pairs of lags are added while they are positive, each at most the one before.
+
+def ess(halves: Halves) -> PerQuantity:
+    """Effective sample size by Geyer's initial monotone sequence over all chains.
+
+    Parameters
+    ----------
+    halves
+        [quantity, draw, chain].
     """
-    count = correlation.shape[1]
+    quantities, count, chains = halves.shape
+    means = halves.mean(axis=1)
+    centred = halves - means[:, None]
+    # A constant is known exactly
+    constant = np.ptp(halves.reshape(quantities, -1), axis=1) < np.finfo(float).resolution
+    flat = centred.reshape(quantities, -1)
+    scale = 1.0 / (chains * count)
+    variance = np.vecdot(flat, flat) * scale
+    mean_variance = variance * count / (count - 1.0)
+    total = variance + (means.var(axis=1, ddof=1) if chains > 1 else 0.0)
+
+    def correlation(covariance: Float[np.ndarray, "_ lag"], of: slice | np.ndarray) -> np.ndarray:
+        return 1.0 - (mean_variance[of, None] - covariance) / total[of, None]
+
+    lags = min(count, MOST_LAGS)
+    covariance = np.empty((quantities, lags))
+    covariance[:, 0] = variance
+    sizes = np.full(quantities, np.nan)
+    going = np.arange(quantities)
+    known = 1
+    while known < lags:
+        stop = min(known + LAGS_AT_ONCE, lags)
+        own = flat if len(going) == quantities else flat[going]
+        for lag in range(known, stop):
+            shift = lag * chains
+            covariance[going, lag] = np.vecdot(own[:, :-shift], own[:, shift:]) * scale
+        known = stop
+        size, ended = _sizes(correlation(covariance[going, :known], going), chains, count)
+        sizes[going[ended]] = size[ended]
+        going = going[~ended]
+        if not going.size:
+            break
+    if going.size:
+        width = scipy.fft.next_fast_len(2 * count, real=True)
+        spectrum = np.fft.rfft(centred[going], width, axis=1)
+        power = (spectrum.real**2 + spectrum.imag**2).mean(axis=2)
+        every = np.fft.irfft(power, width, axis=1)[:, :count] / count
+        sizes[going] = _sizes(correlation(every, going), chains, count)[0]
+    return np.where(constant, float(chains * count), sizes)
+
+
+def _sizes(
+    correlation: Float[np.ndarray, "quantity lag"], chains: int, count: int
+) -> tuple[PerQuantity, Bool[np.ndarray, " quantity"]]:
+    """From autocorrelations to effective sizes; antithetic chains have more than their draws.
+
+    Sums of pairs of lags are added while they are positive, each at most the one before. With it
+    whether the lags that are known were enough.
+    """
+    lags = correlation.shape[1]
     correlation = correlation.copy()
     correlation[:, 0] = 1.0
-    pairs = correlation[:, : count - count % 2].reshape(len(correlation), -1, 2).sum(axis=2)
+    pairs = correlation[:, : lags - lags % 2].reshape(len(correlation), -1, 2).sum(axis=2)
     most = max(-(-(count - 2) // 2) - 1, 0)
     positive = pairs[:, : most + 1] > 0
     ends = np.where(positive.all(axis=1), most, np.argmin(positive, axis=1))
+    enough = ~positive.all(axis=1) | (positive.shape[1] == most + 1)
+    ends = np.minimum(ends, (lags - 1) // 2)
     monotone = np.minimum.accumulate(pairs, axis=1)
     within = np.arange(pairs.shape[1]) < ends[:, None]
     # One more value where it helps, as an even lag's correlation cannot be negative
     after = np.maximum(np.take_along_axis(correlation, 2 * ends[:, None], axis=1)[:, 0], 0.0)
     time = -1.0 + 2.0 * np.where(within, monotone, 0.0).sum(axis=1) + after
+    total = chains * count
     sizes = total / np.maximum(time, 1.0 / math.log10(total))
-    return np.where(np.isfinite(correlation).all(axis=1), sizes, np.nan)
+    finite = np.isfinite(correlation).all(axis=1)
+    return np.where(finite, sizes, np.nan), enough | ~finite

@@ -6,6 +6,7 @@ Carlo (Neal 2011) with trajectories of a quarter turn of the whitened posterior,
 stops when the convergence gate holds, checked on a fixed schedule.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -15,7 +16,8 @@ import numpy as np
 
 from popk.inference.adaptation import Tuning, shortened
 from popk.inference.arrow import Arrow
-from popk.inference.convergence import constants, diagnostics, gate
+from popk.inference.convergence import constants, gate
+from popk.inference.diagnostics import diagnostics
 from popk.inference.draws import Collect, collector
 from popk.inference.lockstep import Chains
 from popk.inference.machine import CHUNK, WARMUP, Machine, Tuned, kept, trial_seeds
@@ -30,8 +32,18 @@ CHECKED_AFTER = (100, 150, 200, 300, 400, 600, 800)
 """Draws of each chain after which the gate is tried; then every 200."""
 
 
+HOPE = 0.7
+"""The gate is not tried before so much of the draws that the last look says the ESS needs."""
 MOST_SHORTENED = 3
 """After divergences steps are shortened at most so often."""
+
+
+class Piece(NamedTuple):
+    """A stretch of draws, as in `Posterior`."""
+
+    draws: dict[str, np.ndarray]
+    log_likelihood: np.ndarray
+    stats: dict[str, np.ndarray]
 
 
 class State(NamedTuple):
@@ -43,29 +55,30 @@ class State(NamedTuple):
         0 before the mode search, then the stages of warm-up, then sampling.
     tuned
         Chains, and how they are tuned, of the one trial.
-    draws, log_likelihood, stats
-        What was drawn since, as in `Posterior`.
+    pieces
+        What was drawn since, piece by piece; one piece after each look at the gate.
     shortened, dropped
         How often the step size was cut because of divergences, and the draws of each chain that
         were dropped then.
+    next_look
+        Draws of each chain before which the gate is not tried again.
     finished, failed
         Whether the gate holds or the draws are spent, and which checks failed then.
     """
 
     stage: int
     tuned: Tuned
-    draws: dict[str, np.ndarray]
-    log_likelihood: np.ndarray
-    stats: dict[str, np.ndarray]
+    pieces: tuple[Piece, ...]
     shortened: int
     dropped: int
+    next_look: int
     finished: int
     failed: str
 
     @property
     def drawn(self) -> int:
         """Draws of each chain so far."""
-        return self.log_likelihood.shape[1]
+        return sum(piece.log_likelihood.shape[1] for piece in self.pieces)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +98,7 @@ class Ensemble:
         arrow = Arrow(np.eye(p)[None], np.zeros((1, n, k, p)), np.tile(np.eye(k), (1, n, 1, 1)))
         tuning = Tuning.first(flat.start.size)
         tuned = Tuned(chains, self._machine.uncentred, arrow, tuning)
-        return State(0, tuned, *self._nothing, 0, 0, 0, "")
+        return State(0, tuned, (), 0, 0, 0, 0, "")
 
     def advance(self, state: State) -> State:
         """The mode search, one stage of warm-up, or `CHUNK` draws and the gate where it is due."""
@@ -106,11 +119,15 @@ class Ensemble:
             done,
             done if state.finished else warm + self.settings.draws,
             self._count,
-            int(state.stats["diverging"].sum()),
+            sum(int(piece.stats["diverging"].sum()) for piece in state.pieces),
         )
 
     def posterior(self, state: State) -> Posterior:
         """Constrained draws of a finished state."""
+        whole = _joined(state.pieces)
+        judged = self._judged.get("last")
+        if judged is not None and judged.draws is whole.draws:
+            return judged
         method = {
             "name": "ensemble",
             "chains": self._count,
@@ -120,7 +137,7 @@ class Ensemble:
             "step_size": float(state.tuned.tuning.step_size[0]),
             "seed": self.settings.seed,
         }
-        return Posterior(state.draws, state.stats, state.log_likelihood, method)
+        return Posterior(whole.draws, whole.stats, whole.log_likelihood, method)
 
     def _begin(self, state: State) -> State:
         """Mode, centring, metric and dispersed starting points."""
@@ -151,28 +168,27 @@ class Ensemble:
             "step_size": np.full(trace.energy.shape, float(tuning.step_size[0])),
         }
         stats = {
-            name: np.concatenate([state.stats[name], np.moveaxis(rows, 0, -1)[0]], axis=1)
-            for name, rows in new.items()
+            name: np.moveaxis(rows, 0, -1)[0].astype(_STATS[name]) for name, rows in new.items()
         }
         vectors = np.moveaxis(trace.vector[:, 0], 0, 1)
-        draws, log_likelihood = self._collect(vectors, self.events, self._centring(state))
-        if state.drawn:
-            draws = {
-                name: np.concatenate([state.draws[name], new], axis=1)
-                for name, new in draws.items()
-            }
+        piece = Piece(*self._collect(vectors, self.events, self._centring(state)), stats)
         state = state._replace(
             stage=state.stage + 1,
             tuned=state.tuned._replace(chains=chains),
-            draws=draws,
-            log_likelihood=np.concatenate([state.log_likelihood, log_likelihood], axis=1),
-            stats=stats,
+            pieces=(*state.pieces, piece),
         )
         if not self._is_due(state):
             return state
-        failed = self._failed(state)
+        return self._looked_at(state._replace(pieces=(_joined(state.pieces),)))
+
+    def _looked_at(self, state: State) -> State:
+        """Whether the gate holds; if not, it need not be tried before the ESS can be there."""
+        failed, reached = self._failed(state)
         spent = state.drawn >= self.settings.draws
-        return state._replace(finished=int(spent or not failed), failed=failed)
+        hopeful = HOPE * state.drawn * self.settings.ess / max(reached, 1.0)
+        return state._replace(
+            next_look=int(min(hopeful, 1e9)), finished=int(spent or not failed), failed=failed
+        )
 
     def _shortened(self, state: State, chains: Chains) -> State:
         """Begin the draws anew with smaller steps: a divergence is a step that was too long."""
@@ -181,39 +197,40 @@ class Ensemble:
             state.tuned._replace(
                 chains=chains, tuning=shortened(state.tuned.tuning, np.ones(1, dtype=bool))
             ),
-            *self._nothing,
+            (),
             state.shortened + 1,
             state.dropped + state.drawn + CHUNK,
+            0,
             0,
             "",
         )
 
-    @property
-    def _nothing(self) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, np.ndarray]]:
-        none = (self._count, 0)
-        stats = {name: np.zeros(none, kind) for name, kind in _STATS.items()}
-        return {}, np.zeros((*none, int(self.events.observed.sum()))), stats
-
     def _is_due(self, state: State) -> bool:
         drawn = state.drawn
+        if drawn >= self.settings.draws:
+            return True
         later = drawn > CHECKED_AFTER[-1] and drawn % 200 == 0
-        return drawn in CHECKED_AFTER or later or drawn >= self.settings.draws
+        return (drawn in CHECKED_AFTER or later) and drawn >= state.next_look
 
-    def _failed(self, state: State) -> str:
-        """The checks of the gate that fail, in words."""
-        posterior = self.posterior(state)
+    def _failed(self, state: State) -> tuple[str, float]:
+        """The checks of the gate that fail, in words, and the least ESS."""
+        posterior = self._judged["last"] = self.posterior(state)
         ignore = constants(self.model, self.events.subjects)
         # The few population quantities are the last to pass: they are looked at first
-        few = {name: posterior.draws[name] for name in self.model.population_names}
-        for draws in (few, posterior.draws):
-            checks = gate(posterior, diagnostics(draws), self.settings.ess, ignore)
-            if not all(check.passed for check in checks):
-                break
-        return "; ".join(
-            f"{check.name} {check.value:.4g} at {check.worst} (must be {check.threshold})"
-            for check in checks
-            if not check.passed
-        )
+        found = diagnostics({name: posterior.draws[name] for name in self.model.population_names})
+        checks = gate(posterior, found, self.settings.ess, ignore)
+        if all(check.passed for check in checks):
+            found = posterior.diagnostics
+            checks = gate(posterior, found, self.settings.ess, ignore)
+        wrong = [check for check in checks if not check.passed]
+        texts = [f"{c.name} {c.value:.4g} at {c.worst} (must be {c.threshold})" for c in wrong]
+        sizes = [check.value for check in checks if check.name.startswith("ESS")]
+        return "; ".join(texts), float(np.nan_to_num(min(sizes)))
+
+    @cached_property
+    def _judged(self) -> dict[str, Posterior]:
+        """The posterior that the gate looked at last, with its diagnostics."""
+        return {}
 
     def _centring(self, state: State) -> Known:
         return jax.tree.map(lambda a: a[0], state.tuned.centring)
@@ -244,6 +261,21 @@ class Ensemble:
     @property
     def _target(self) -> float:
         return self.settings.target_accept or 0.8
+
+
+def _joined(pieces: Sequence[Piece]) -> Piece:
+    """All pieces as one."""
+    if len(pieces) == 1:
+        return pieces[0]
+
+    def whole(several: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        return {name: np.concatenate([one[name] for one in several], axis=1) for name in several[0]}
+
+    return Piece(
+        whole([piece.draws for piece in pieces]),
+        np.concatenate([piece.log_likelihood for piece in pieces], axis=1),
+        whole([piece.stats for piece in pieces]),
+    )
 
 
 _STATS: dict[str, type] = {

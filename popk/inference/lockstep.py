@@ -84,17 +84,17 @@ def program(flat: FlatDensity, events: Events, own: Sequence[bool], block: int) 
     Returns
     -------
     Callable
-        (chains, keys [trial], leaves of the events, centring, arrow, step_size [trial], steps
-        [trial] of a trajectory, of two gradients each, schedule) to the chains after the
-        transitions, and the trace.
+        (chains, keys [trial], leaves of the events, centring, arrow, step_size [trial], gradients
+        [trial] of a trajectory, two to a step, schedule) to the chains after the transitions, and
+        the trace.
     """
     tree = jax.tree.structure(events)
 
-    def log_density(vector: Array, leaves: Sequence[Array], centring: Known) -> Array:
-        return flat.log_density(vector, jax.tree.unflatten(tree, leaves), centring)
+    def density(vector: Array, leaves: Sequence[Array], centring: Known) -> tuple[Array, Array]:
+        return flat.with_gradient(vector, jax.tree.unflatten(tree, leaves), centring)
 
     axes = tuple(0 if has else None for has in own)
-    each = jax.vmap(jax.value_and_grad(log_density), (0, None, None))
+    each = jax.vmap(density, (0, None, None))
     evaluate = jax.vmap(each, (0, axes, 0))
     onward, back = jax.vmap(forward), jax.vmap(adjoint)
 
@@ -105,7 +105,7 @@ def program(flat: FlatDensity, events: Events, own: Sequence[bool], block: int) 
         centring: Known,
         arrow: Arrow,
         step_size: Float[Array, " trial"],
-        steps: Int[Array, " trial"],
+        gradients: Int[Array, " trial"],
         schedule: Schedule,
     ) -> tuple[Chains, Trace]:
         width, dtype = chains.vector.shape[1], chains.vector.dtype
@@ -124,15 +124,15 @@ def program(flat: FlatDensity, events: Events, own: Sequence[bool], block: int) 
             def substep(j: Int[Array, ""], state: tuple) -> tuple:
                 vector, _, _, white, u = state
                 inner = jnp.where(j % 2 == 1, 1.0 - 2.0 * outer, 2.0 * outer)
-                # A trial with fewer steps than others of its block stands still after them
-                goes = j < 2 * steps[:, None, None]
+                # A trial with fewer gradients than others of its block stands still after them
+                goes = j < gradients[:, None, None]
                 u = u + jnp.where(goes, jnp.where(j == 0, outer, inner) * eps, 0.0) * white
                 vector = vector + jnp.where(goes, 0.5 * eps, 0.0) * onward(arrow, u)
                 log_density, gradient = evaluate(vector, leaves, centring)
                 return vector, log_density, gradient, back(arrow, gradient), u
 
             first = (*chains, back(arrow, chains.gradient), u)
-            last = jax.lax.fori_loop(0, 2 * jnp.max(steps), substep, first)
+            last = jax.lax.fori_loop(0, jnp.max(gradients), substep, first)
             vector, log_density, gradient, white, u_end = last
             u_end = u_end + outer * eps * white
             before = 0.5 * jnp.sum(u * u, axis=2) - chains.log_density
@@ -167,11 +167,11 @@ def program(flat: FlatDensity, events: Events, own: Sequence[bool], block: int) 
         centring: Known,
         arrow: Arrow,
         step_size: Float[Array, " trial"],
-        steps: Int[Array, " trial"],
+        gradients: Int[Array, " trial"],
         schedule: Schedule,
     ) -> tuple[Chains, Trace]:
         if chains.vector.shape[0] == block:
-            return run_block(chains, keys, leaves, centring, arrow, step_size, steps, schedule)
+            return run_block(chains, keys, leaves, centring, arrow, step_size, gradients, schedule)
 
         def cut(tree: Any, i: Array) -> Any:
             return jax.tree.map(
@@ -182,7 +182,7 @@ def program(flat: FlatDensity, events: Events, own: Sequence[bool], block: int) 
             here = tuple(cut(a, i) if has else a for a, has in zip(leaves, own, strict=True))
             end, trace = run_block(
                 cut(chains, i), cut(keys, i), here, cut(centring, i), cut(arrow, i),
-                cut(step_size, i), cut(steps, i), schedule,
+                cut(step_size, i), cut(gradients, i), schedule,
             )  # fmt: skip
             ends, traces = out
             return (

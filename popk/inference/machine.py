@@ -25,10 +25,10 @@ from popk.inference.adaptation import (
     revived,
 )
 from popk.inference.arrow import Arrow, arrow_from_draws
-from popk.inference.convergence import superchains_of
+from popk.inference.diagnostics import superchains_of
 from popk.inference.lockstep import Chains, Program, Schedule, Trace, program
 from popk.inference.mode import Mode, find_mode, subject_modes
-from popk.inference.threads import double_precision, side_by_side
+from popk.inference.threads import double_precision, real_type, side_by_side
 from popk.population.events import Events
 from popk.population.flat import FlatDensity, flatten
 from popk.population.model import Model
@@ -36,7 +36,7 @@ from popk.population.parameters import Known
 
 CHUNK = 25
 """Transitions of one run of the program."""
-WARMUP = (10, 10, 20, 25, 25)
+WARMUP = (10, 10, 20)
 """Transitions of the stages of warm-up; step size and metric are renewed after each."""
 
 Named = Callable[[Float[np.ndarray, "trial d"], Known], Mapping[str, np.ndarray]]
@@ -167,7 +167,8 @@ class Machine:
         blocks = -(-(trials or self.trials) // self.block)
         schedule = Schedule(stretch, np.int32(count), np.int32(blocks))
         chains, centring, arrow, tuning = tuned
-        return self._spread(chains, seeds, stage, centring, arrow, *tuning, schedule)
+        size, gradients = tuning.step_size, 2 * tuning.steps
+        return self._spread(chains, seeds, stage, centring, arrow, size, gradients, schedule)
 
     def gradients(
         self, points: Float[np.ndarray, "trial point d"], centring: Known
@@ -177,19 +178,20 @@ class Machine:
         p, k, count, t = flat.population, flat.individual, points.shape[1], self.trials
         still = Arrow(np.tile(np.eye(p), (t, 1, 1)), np.zeros((t, n, k, p)), np.zeros((t, n, k, k)))
         once = Schedule(np.zeros(CHUNK), np.int32(1), np.int32(-(-t // self.block)))
-        short = -count % self.chains
-        padded = np.concatenate([points, np.repeat(points[:, :1], short, axis=1)], axis=1)
-        densities, gradients = [], []
-        seeds, ones = np.zeros(t, dtype=np.uint32), np.ones(t, dtype=np.int32)
-        for first in range(0, count, self.chains):
-            block = padded[:, first : first + self.chains]
+        width = self.chains // self.groups
+        padded = np.concatenate([points, np.repeat(points[:, :1], -count % width, axis=1)], axis=1)
+        ones = np.ones(t, dtype=np.int32)
+        keys = _keys(np.zeros(t, dtype=np.uint32), 0, 0)
+        shared = (self.leaves, *_real((centring, still, np.zeros(t), ones, once)))
+        shares = []
+        for first in range(0, count, width):
+            block = padded[:, first : first + width]
             chains = Chains(block, np.full(block.shape[:2], -np.inf), np.zeros(block.shape))
-            here, _ = self._spread(chains, seeds, 0, centring, still, np.zeros(t), ones, once)
-            densities.append(here.log_density)
-            gradients.append(here.gradient)
+            shares.append((_real(chains), keys, *shared))
+        found = [chains for chains, _ in self._all(shares)]
         return (
-            np.concatenate(densities, axis=1)[:, :count],
-            np.concatenate(gradients, axis=1)[:, :count],
+            _joined([chains.log_density for chains in found], 1)[:, :count],
+            _joined([chains.gradient for chains in found], 1)[:, :count],
         )
 
     def compile(self) -> None:
@@ -235,34 +237,22 @@ class Machine:
     ) -> tuple[Chains, Trace]:
         """Run the program on equal shares of the chains, one thread each."""
         *_, schedule = rest
-        dtype = jnp.zeros(0).dtype
-
-        def real(tree: Any) -> Any:
-            return jax.tree.map(
-                lambda a: np.ascontiguousarray(
-                    a, dtype if np.issubdtype(a.dtype, np.floating) else None
-                ).reshape(a.shape),
-                tree,
-            )
-
-        shared = (self.leaves, *real(rest))
-        if self.groups == 1:
-            shares = [(real(chains), _keys(seeds, stage, 0), *shared)]
-        else:
-            shares = [
-                (
-                    real(jax.tree.map(lambda a, i=i: np.split(a, self.groups, axis=1)[i], chains)),
-                    _keys(seeds, stage, i),
-                    *shared,
-                )
-                for i in range(self.groups)
-            ]
-        run = self._compiled(shares[0])
-        results = side_by_side(lambda share: run(*share), shares)
-        ends, traces = zip(*results, strict=True)
+        shared = (self.leaves, *_real(rest))
+        shares = [
+            (_real(_part(chains, i, self.groups)), _keys(seeds, stage, i), *shared)
+            for i in range(self.groups)
+        ]
+        ends, traces = zip(*self._all(shares), strict=True)
         count = int(schedule.count)
         whole = jax.tree.map(lambda *parts: _joined(parts, 1), *ends)
         return whole, jax.tree.map(lambda *parts: _joined(parts, 2)[:count], *traces)
+
+    def _all(self, shares: Sequence[Any]) -> list[tuple[Chains, Trace]]:
+        """Run the program on every share, as many threads at once as there are groups."""
+        run = self._compiled(shares[0])
+        if self.groups == 1:
+            return [jax.block_until_ready(run(*share)) for share in shares]
+        return side_by_side(lambda share: run(*share), shares)
 
     def _compiled(self, share: Any) -> Program:
         """The program, compiled once and before the threads start."""
@@ -271,8 +261,8 @@ class Machine:
             run = jax.jit(program(self.flat, self.events, self.own, self.block))
             return run.lower(*share).compile()
 
-        shapes = str([(a.shape, a.dtype) for a in jax.tree.leaves(share)])
-        return kept((*self.shape, self.own, self.block, shapes), make)
+        chains, precision = share[0].vector.shape[:2], share[0].vector.dtype.str
+        return kept((*self.shape, self.own, self.block, chains, precision), make)
 
     @cached_property
     def shape(self) -> tuple[Any, ...]:
@@ -288,7 +278,7 @@ class Machine:
     @cached_property
     def leaves(self) -> tuple[jax.Array, ...]:
         """The events' leaves as the program takes them."""
-        dtype = jnp.zeros(0).dtype
+        dtype = real_type()
         return tuple(
             jnp.asarray(a, dtype if a.dtype.kind == "f" else a.dtype)
             for a in jax.tree.leaves(self.events)
@@ -338,6 +328,21 @@ def _made(seeds: jax.Array, stage: jax.Array, group: jax.Array) -> jax.Array:
         return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), stage), group)
 
     return jax.vmap(one)(seeds)
+
+
+def _real(tree: Any) -> Any:
+    """Arrays as the program takes them."""
+    dtype = real_type()
+    return jax.tree.map(
+        lambda a: np.ascontiguousarray(a, dtype if a.dtype.kind == "f" else None).reshape(a.shape),
+        tree,
+    )
+
+
+def _part(chains: Chains, i: int, groups: int) -> Chains:
+    """One of equal parts of the chains."""
+    size = chains.vector.shape[1] // groups
+    return Chains(*(a[:, i * size : (i + 1) * size] for a in chains))
 
 
 def _joined(parts: Sequence[Any], axis: int) -> np.ndarray:

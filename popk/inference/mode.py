@@ -30,11 +30,11 @@ units of the local curvature it may be hundreds of SDs: far from a sharp mode th
 CLOSE = 0.3
 """A mode is found where the next step would be shorter than this, in posterior SDs: it only has to
 be near enough for starting points and for the units in which etas are sampled."""
-STEPS = 12
+STEPS = 20
 INNER_STEPS = 3
 MOST_INNER_STEPS = 40
 """From etas of zero the subjects' first modes are further away than later ones."""
-STILL = 1e-4
+STILL = 1e-3
 """Change of a subject's number below which its mode is found."""
 
 
@@ -47,12 +47,16 @@ class Mode(NamedTuple):
         [trial, d] population mode and the subjects' modes given it.
     precision
         Curvature there.
+    covariance
+        [trial, p, p] of the population, by the curvature of Laplace's marginal density: what the
+        search has learnt of it.
     found
         [trial] False where the search did not end.
     """
 
     vector: Float[np.ndarray, "trial d"]
     precision: Precision
+    covariance: Float[np.ndarray, "trial p p"]
     found: Bool[np.ndarray, " trial"]
 
 
@@ -96,14 +100,21 @@ def find_mode(
         better = found | (there.value > here.value - 1e-6)
         # Far from the mode the curvature is another one at every step; near it what is learnt of
         # it from the slopes counts the volumes too
-        far = (cut < 1.0) & better
+        far = (longest > LONGEST_STEP) & better
         inverse = _updated(inverse, step, here.slope - there.slope, better & ~found)
         fresh = np.linalg.inv(there.parts.schur)
         inverse = np.where(far[:, None, None], fresh, inverse)
         shrink = np.where(better, 1.0, 0.3 * shrink)
         vector = np.where(better[:, None], onward, vector)
         here = _chosen(better, there, here)
-    return Mode(vector, here.precision, found & np.isfinite(vector).all(axis=1))
+    # On the way the subjects' modes are followed only roughly
+    vector = probe.subject_modes(vector, MOST_INNER_STEPS)
+    precision, *_ = probe.precision(vector)
+    usable = np.isfinite(inverse).all(axis=(1, 2))
+    usable &= np.linalg.eigvalsh(np.nan_to_num(inverse)).min(axis=1) > 0
+    last = np.linalg.inv(eliminate(precision).schur)
+    covariance = np.where(usable[:, None, None], inverse, last)
+    return Mode(vector, precision, covariance, found & np.isfinite(vector).all(axis=1))
 
 
 def subject_modes(
@@ -181,9 +192,13 @@ class _Probe(NamedTuple):
         """What is maximised, at subjects' modes."""
         precision, gradient, density = self.precision(vector)
         parts = eliminate(precision)
-        value = density + 0.5 * np.linalg.slogdet(parts.covariance)[1].sum(axis=1)
-        slope = gradient[:, : self.p] + self.volume_slope(vector, parts)
-        return _Objective(value, slope, precision, parts)
+        # What is still missing to the subjects' modes counts to second order
+        own = self._each(gradient[:, self.p :])
+        step = (parts.covariance @ own[..., None])[..., 0]
+        rest = 0.5 * np.sum(own * step, axis=(1, 2)) if self.k else 0.0
+        value = density + rest + 0.5 * np.linalg.slogdet(parts.covariance)[1].sum(axis=1)
+        slope = gradient[:, : self.p] + np.einsum("bnkp,bnk->bp", parts.response, own)
+        return _Objective(value, slope + self.volume_slope(vector, parts), precision, parts)
 
     def precision(self, vector: np.ndarray) -> tuple[Precision, np.ndarray, np.ndarray]:
         """Minus the Hessian in arrow shape, the gradient and the log density at one point."""
@@ -192,6 +207,10 @@ class _Probe(NamedTuple):
         )
         density, gradient = self.gradients(points)
         count = self.p + self.k
+        # Where the density is no number a step has gone too far, whatever its slopes are
+        lost = ~(np.isfinite(density).all(axis=1) & np.isfinite(gradient).all(axis=(1, 2)))
+        density = np.where(lost[:, None], -np.inf, density)
+        gradient = np.where(lost[:, None, None], 0.0, gradient)
         slopes = (gradient[:, 1 + count :] - gradient[:, 1 : 1 + count]) / (2.0 * self.h)
         shared, own = slopes[:, : self.p], slopes[:, self.p :]
         population = 0.5 * (shared[..., : self.p] + np.swapaxes(shared[..., : self.p], 1, 2))

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Float, Shaped
+
+from popk.inference.diagnostics import Diagnostics, diagnostics
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +32,11 @@ class Posterior:
     stats: Mapping[str, Shaped[np.ndarray, "chain draw"]]
     log_likelihood: Float[np.ndarray, "chain draw observation"]
     method: Mapping[str, Any]
+
+    @cached_property
+    def diagnostics(self) -> Diagnostics:
+        """R-hat and effective sample sizes of all draws."""
+        return diagnostics(self.draws)
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,11 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
+from functools import cache
 from typing import TypeVar
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -26,7 +27,12 @@ def on_gpu() -> bool:
 
 def double_precision() -> bool:
     """Whether JAX computes in float64 at present, in this thread."""
-    return jnp.zeros(0).dtype == jnp.float64
+    return bool(jax.config.values["jax_enable_x64"])
+
+
+def real_type() -> type[np.floating]:
+    """NumPy's type of the numbers in which JAX computes at present."""
+    return np.float64 if double_precision() else np.float32
 
 
 def as_finished(work: Callable[[A], B], items: Sequence[A]) -> Iterator[tuple[int, B]]:
@@ -61,7 +67,10 @@ def _settings() -> Callable[[], ExitStack]:
 
 
 def side_by_side(work: Callable[[A], B], items: Sequence[A]) -> list[B]:
-    """Do the work on every item, in as many threads as there are cores."""
+    """Do the work on every item: the first in this thread, the others in threads that stay.
+
+    To start a thread takes longer than a gradient of all chains.
+    """
     if len(items) == 1:
         return [jax.block_until_ready(work(items[0]))]
     settled = _settings()
@@ -70,5 +79,16 @@ def side_by_side(work: Callable[[A], B], items: Sequence[A]) -> list[B]:
         with settled():
             return jax.block_until_ready(work(item))
 
-    with ThreadPoolExecutor(cores()) as pool:
-        return list(pool.map(one, items))
+    futures = [_helpers().submit(one, item) for item in items[1:]]
+    first = jax.block_until_ready(work(items[0]))
+    # What no helper has begun is done here: helpers may all wait for one another
+    rest = [
+        jax.block_until_ready(work(item)) if future.cancel() else future.result()
+        for item, future in zip(items[1:], futures, strict=True)
+    ]
+    return [first, *rest]
+
+
+@cache
+def _helpers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max(cores() - 1, 1), thread_name_prefix="popk")

@@ -4,23 +4,23 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from popk.inference.adaptation import shortened
 from popk.inference.convergence import BFMI, RHAT, bfmi
-from popk.inference.effective import ess_tail, rank_based
+from popk.inference.effective import effective
 from popk.inference.lockstep import Trace
-from popk.inference.machine import CHUNK, Machine, Tuned, trial_seeds
+from popk.inference.machine import CHUNK, WARMUP, Machine, Tuned, trial_seeds
+from popk.inference.threads import real_type
 from popk.population.events import Events
 from popk.population.parameters import Known
 from popk.spec.fit import Sampler as Settings
 
-STAGES = 3
-"""Stages of warm-up: the metric of the mode is near enough for short fits."""
 CHECKED_AFTER = (100, 125, 150, 175, 200, 225, 250, 300, 350, 400, 500, 600, 800)
 """Draws of each chain after which a trial's gate is tried; then every 200."""
+HOPE = 0.7
+"""A gate is not tried before so much of the draws that its last look says are needed."""
 MOST_SHORTENED = 3
 """After divergences a trial's steps are shortened at most so often."""
 
@@ -85,6 +85,7 @@ class Wave:
         self.tuned: Tuned | None = None
         self.stage = 0
         self.drawn = np.zeros(size, dtype=int)
+        self.next_look = np.zeros(size, dtype=int)
         self.shortened = np.zeros(size, dtype=int)
         self.columns: list[list[np.ndarray]] = [[] for _ in range(size)]
         self.energies: list[list[np.ndarray]] = [[] for _ in range(size)]
@@ -97,7 +98,7 @@ class Wave:
         target = self.plan.settings.target_accept or 0.8
         if self.tuned is None:
             self.tuned = self.machine.begin(self.seeds, self._named, self.plan.pilot)
-        elif self.stage <= STAGES:
+        elif self.stage <= len(WARMUP):
             self.tuned = self.machine.warm(self.tuned, self.stage, self.seeds, target)
         else:
             self._sample(self.tuned)
@@ -152,13 +153,14 @@ class Wave:
 
     def _centring(self) -> Known:
         assert self.tuned is not None
-        dtype = jnp.zeros(0).dtype
+        dtype = real_type()
         return jax.tree.map(lambda a: np.asarray(a, dtype), self.tuned.centring)
 
     def _is_due(self, trial: int) -> bool:
         drawn, most = self.drawn[trial], self.plan.settings.draws
         later = drawn > CHECKED_AFTER[-1] and drawn % 200 == 0
-        return bool(drawn in CHECKED_AFTER or later or drawn >= most)
+        hopeful = drawn >= self.next_look[trial]
+        return bool((hopeful and (drawn in CHECKED_AFTER or later)) or drawn >= most)
 
     def _finished(self, trials: list[int]) -> list[int]:
         """Those of the trials whose gate holds, or whose draws are spent."""
@@ -171,11 +173,14 @@ class Wave:
             columns = np.stack([np.concatenate(self.columns[t], axis=1) for t in group])
             p = self.plan.population
             # The few population quantities are the last to pass: they are looked at first
-            few = wrong_in(diagnosed(columns[..., :p]), self.plan.settings.ess)
-            look = [i for i, text in enumerate(few) if spent or not text]
+            few = diagnosed(columns[..., :p])
+            self._hope(group, drawn, few)
+            wrong = wrong_in(few, self.plan.settings.ess)
+            look = [i for i, text in enumerate(wrong) if spent or not text]
             if not look:
                 continue
             found = diagnosed(columns[look])
+            self._hope([group[i] for i in look], drawn, found)
             energies = np.stack([np.concatenate(self.energies[group[i]], axis=1) for i in look])
             wrong = wrong_in(found, self.plan.settings.ess, energies, self.plan.labels)
             for j, i in enumerate(look):
@@ -187,6 +192,14 @@ class Wave:
                     self.wrong[trial] = text
                     finished.append(trial)
         return finished
+
+    def _hope(self, trials: list[int], drawn: int, found: Found) -> None:
+        """When to look again: ESS grows with the draws, R-hat falls towards 1 with them."""
+        least = np.fmin(found.bulk, found.tail).min(axis=1)
+        by_size = self.plan.settings.ess / np.maximum(np.nan_to_num(least), 1.0)
+        by_rhat = (np.nan_to_num(found.rhat, nan=2.0).max(axis=1) - 1.0) / (RHAT - 1.0)
+        needed = HOPE * drawn * np.maximum(by_size, by_rhat)
+        self.next_look[trials] = np.minimum(needed, self.plan.settings.draws).astype(int)
 
     def _reorder(self, done: Bool[np.ndarray, " place"]) -> None:
         """Bring the trials that go on to the front, those with few steps first."""
@@ -200,18 +213,16 @@ class Wave:
         self.machine = self.plan.machine.of(self.plan.events_of(numbers))
 
     def _named(self, vectors: np.ndarray, centring: Known) -> Mapping[str, np.ndarray]:
-        dtype = jnp.zeros(0).dtype
+        dtype = real_type()
         centring = jax.tree.map(lambda a: np.asarray(a, dtype), centring)
         values = self.plan.named(np.asarray(vectors, dtype), self.machine.leaves, centring)
         return {name: np.asarray(value) for name, value in values.items()}
 
 
 def diagnosed(columns: Float[np.ndarray, "trial chain draw quantity"]) -> Found:
-    trials, chains, draws, quantities = columns.shape
-    table = np.moveaxis(columns, 0, 2).reshape(chains, draws, -1)
-    ranked = rank_based(table)
-    parts = ranked.rhat, ranked.ess_bulk, ess_tail(table)
-    return Found(*(part.reshape(trials, quantities) for part in parts))
+    """Of each trial by itself: one trial's draws fit the processor's cache."""
+    rhat, bulk, tail, _ = zip(*(effective(own) for own in columns), strict=True)
+    return Found(np.stack(rhat), np.stack(bulk), np.stack(tail))
 
 
 def wrong_in(

@@ -9,6 +9,7 @@ is carried as its last value and the exponent since, so that its logarithm neith
 nor loses its gradient. Where k never changes the amount is a sum over all doses before.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ def log_concentration(
     history: Steps | Past,
     CL: Float[Array, "..."] | Float[Array, " step"],
     V: Float[Array, "..."] | Float[Array, " step"],
+    take: Callable[[Array], Array] | None = None,
 ) -> Float[Array, " step"]:
     """Log concentration at (just after) each step of one subject, or at each row of a `Past`.
 
@@ -38,6 +40,9 @@ def log_concentration(
     CL, V
         Clearance (volume/time) and volume; one value, or one for each step, which then holds
         over the time that leads to the step and at it; for a `Past` one for each row.
+    take
+        For a `Past`, from one value for each subject to one for each row; CL and V are then those
+        of the subjects.
 
     Returns
     -------
@@ -47,8 +52,9 @@ def log_concentration(
     """
     k = CL / V
     if isinstance(history, Past):
-        log_amount = _log_amount(history, k)
-        return jnp.where(log_amount == NO_DRUG, NO_DRUG, log_amount - jnp.log(V))
+        at_rows = take or jnp.asarray
+        log_amount = _log_amount(history, at_rows(k))
+        return jnp.where(log_amount == NO_DRUG, NO_DRUG, log_amount - at_rows(jnp.log(V)))
     return _log_concentration_of_steps(history, k, V)
 
 

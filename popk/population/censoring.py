@@ -90,11 +90,15 @@ class Slots:
         self,
         mean: Float[Array, " slot"],
         sd: Float[Array, " slot"],
+        standardised: Callable[[Array], Array],
         transform: Callable[[Array], Array],
     ) -> Float[Array, " slot"]:
-        """Log probability of each interval; of no meaning where the row is not censored."""
+        """Log probability of each interval; of no meaning where the row is not censored.
+
+        `standardised` gives SDs above the mean, `transform` the way to the scale of mean and SD.
+        """
         if self.bound is not None and self.sign is not None:
-            return log_ndtr(self.sign * (transform(self.bound) - mean) / sd)
+            return log_ndtr(self.sign * standardised(transform(self.bound)))
         assert self.lower is not None
         assert self.upper is not None
         return log_normal_interval(transform(self.lower), transform(self.upper), mean, sd)

@@ -32,6 +32,8 @@ class FlatDensity(NamedTuple):
         The centre of the priors, with all etas zero.
     log_density
         (vector, events, centring) -> log posterior density up to a constant, Jacobian included.
+    with_gradient
+        The same, and its gradient.
     constrain
         (vector, events, centring) -> every named value of the model, derived ones included.
     flat, named
@@ -42,6 +44,7 @@ class FlatDensity(NamedTuple):
     individual: int
     start: Float[Array, " d"]
     log_density: Callable[..., Float[Array, ""]]
+    with_gradient: Callable[..., tuple[Float[Array, ""], Float[Array, " d"]]]
     constrain: Callable[..., dict[str, Array]]
     flat: Callable[[Values], Float[Array, " d"]]
     named: Callable[[Float[Array, " d"]], dict[str, Array]]
@@ -71,24 +74,51 @@ def flatten(model: Model, events: Events, centring: Centring | None = None) -> F
         individual = jnp.stack(each, axis=1).ravel() if each else jnp.zeros(0)
         return jnp.concatenate([shared, individual.astype(shared.dtype)])
 
-    def named(vector: Array) -> dict[str, Array]:
+    def apart(vector: Array) -> Apart:
         individual = vector[split:].reshape(-1, max(len(own), 1))
-        values = unravel(vector[:split])
-        straight = {k: bent(v) + bends[k] if k in bends else v for k, v in values.items()}
-        return {**straight, **{n: individual[:, i] for i, n in enumerate(own)}}
+        return Apart(unravel(vector[:split]), [individual[:, i] for i in range(len(own))])
+
+    def straightened(parts: Apart) -> dict[str, Array]:
+        values = {k: bent(v) + bends[k] if k in bends else v for k, v in parts.shared.items()}
+        return {**values, **dict(zip(own, parts.individual, strict=True))}
+
+    def named(vector: Array) -> dict[str, Array]:
+        return straightened(apart(vector))
+
+    def of_parts(parts: Apart, events: Events, centring: Centring | None) -> Array:
+        energy = potential_energy(model, (events, centring), {}, straightened(parts))
+        stretched = sum((log_stretch(parts.shared[name]) for name in bends), jnp.zeros(()))
+        return stretched - jnp.asarray(energy)
 
     def log_posterior(vector: Array, events: Events, centring: Centring | None = centring) -> Array:
-        energy = potential_energy(model, (events, centring), {}, named(vector))
-        values = unravel(vector[:split])
-        stretched = sum((log_stretch(values[name]) for name in bends), jnp.zeros(()))
-        return stretched - jnp.asarray(energy)
+        return of_parts(apart(vector), events, centring)
+
+    def with_gradient(
+        vector: Array, events: Events, centring: Centring | None = centring
+    ) -> tuple[Array, Array]:
+        # By parts: the slope of taking a vector apart would be a sum of as many padded vectors,
+        # and what they are padded from would be computed again for each of their numbers
+        value, slopes = jax.value_and_grad(of_parts)(apart(vector), events, centring)
+        slopes = jax.lax.optimization_barrier(slopes)
+        shared, _ = ravel_pytree(slopes.shared)
+        each = jnp.stack(slopes.individual, axis=1).ravel() if own else jnp.zeros(0, shared.dtype)
+        return value, jnp.concatenate([shared, each])
 
     def constrain(
         vector: Array, events: Events, centring: Centring | None = centring
     ) -> dict[str, Array]:
         return constrain_fn(model, (events, centring), {}, named(vector), return_deterministic=True)
 
-    return FlatDensity(split, len(own), flat(centre), log_posterior, constrain, flat, named)
+    return FlatDensity(
+        split, len(own), flat(centre), log_posterior, with_gradient, constrain, flat, named
+    )
+
+
+class Apart(NamedTuple):
+    """The numbers of a vector: the population's by name, and each kind of the subjects'."""
+
+    shared: dict[str, Array]
+    individual: list[Float[Array, " subject"]]
 
 
 def bent(v: Float[Array, ""]) -> Float[Array, ""]:

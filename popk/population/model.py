@@ -260,7 +260,7 @@ def _at_rows(
     """Log concentration at each row of a list, block by block."""
     return jnp.concatenate(
         [
-            concentrate(past, subject.take(cl), subject.take(v))
+            concentrate(past, cl, v, subject.take)
             for past, subject in zip(rows.blocks, rows.subject, strict=True)
         ]
     )

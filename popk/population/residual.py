@@ -17,33 +17,51 @@ LEAST_LOG_CONCENTRATION = -20.0
 
 
 class NormalScale(NamedTuple):
-    """The scale on which an observation is normal: its mean and SD there, and the way there."""
+    """The scale on which an observation is normal: its mean and log SD there, and the way there.
+
+    The log SD is one number where all rows have the same SD.
+    """
 
     mean: Array
-    sd: Array
+    log_sd: Array
     logarithmic: bool
+
+    @property
+    def sd(self) -> Array:
+        """The SD of every row."""
+        return jnp.broadcast_to(jnp.exp(self.log_sd), self.mean.shape)
+
+    def last(self, first: int) -> "NormalScale":
+        """The rows from this one on."""
+        log_sd = self.log_sd if self.log_sd.ndim == 0 else self.log_sd[first:]
+        return self._replace(mean=self.mean[first:], log_sd=log_sd)
+
+    def standardised(self, value: Array) -> Array:
+        """How many SDs a value on this scale lies above its mean.
+
+        Not by division: the square of a small SD, in its slope, has no place in float32.
+        """
+        return (value - self.mean) * jnp.exp(-self.log_sd)
 
 
 def _additive(log_c: Array, sigma: Mapping[str, Array]) -> NormalScale:
-    return NormalScale(jnp.exp(log_c), jnp.broadcast_to(sigma["sigma"], log_c.shape), False)
+    return NormalScale(jnp.exp(log_c), jnp.log(sigma["sigma"]), False)
 
 
 def _proportional(log_c: Array, sigma: Mapping[str, Array]) -> NormalScale:
     # An SD of zero would leave a censored row without drug no gradient
-    c = jnp.exp(jnp.maximum(log_c, LEAST_LOG_CONCENTRATION))
-    return NormalScale(c, sigma["sigma"] * c, False)
+    log_c = jnp.maximum(log_c, LEAST_LOG_CONCENTRATION)
+    return NormalScale(jnp.exp(log_c), jnp.log(sigma["sigma"]) + log_c, False)
 
 
 def _lognormal(log_c: Array, sigma: Mapping[str, Array]) -> NormalScale:
-    return NormalScale(log_c, jnp.broadcast_to(sigma["sigma"], log_c.shape), True)
+    return NormalScale(log_c, jnp.log(sigma["sigma"]), True)
 
 
 def _combined(log_c: Array, sigma: Mapping[str, Array]) -> NormalScale:
     c = jnp.exp(log_c)
-    # An SD from two squares: the root has no gradient trouble because the first is positive
-    return NormalScale(
-        c, jnp.sqrt(sigma["sigma_additive"] ** 2 + (sigma["sigma_proportional"] * c) ** 2), False
-    )
+    variance = sigma["sigma_additive"] ** 2 + (sigma["sigma_proportional"] * c) ** 2
+    return NormalScale(c, 0.5 * jnp.log(variance), False)
 
 
 ERRORS: Mapping[str, Callable[[Array, Mapping[str, Array]], NormalScale]] = {
@@ -115,39 +133,41 @@ class Observation(dist.Distribution):
 
     @property
     def scale(self) -> NormalScale:
-        """Mean and SD of the observation on the scale on which it is normal."""
+        """Mean and log SD of the observation on the scale on which it is normal."""
         return ERRORS[self.error](self.log_concentration, self.sigma)
 
     def sample(self, key: Array | None, sample_shape: tuple[int, ...] = ()) -> Array:
         """Draw measured values, as an assay without limits would give them."""
         if key is None:
             raise ValueError("a random key is needed")
-        mean, sd, logarithmic = self.scale
+        scale = self.scale
         shape = sample_shape + self.batch_shape
-        value = mean + sd * jax.random.normal(key, shape, mean.dtype)
-        return jnp.exp(value) if logarithmic else value
+        value = scale.mean + scale.sd * jax.random.normal(key, shape, scale.mean.dtype)
+        return jnp.exp(value) if scale.logarithmic else value
 
     def log_prob(self, value: ArrayLike, intermediates: object = None) -> Array:
         """Log density of a measured row, log probability of the interval of a censored one."""
-        mean, sd, logarithmic = self.scale
-        if logarithmic:
+        scale = self.scale
+        if scale.logarithmic:
             # NumPyro puts 0 where a row is masked: its logarithm must not reach the gradient
             positive = jnp.asarray(value) > 0
             log_value = jnp.log(jnp.where(positive, value, 1.0))
-            measured = jnp.where(positive, _log_normal(log_value, mean, sd) - log_value, -jnp.inf)
+            measured = jnp.where(positive, _log_normal(log_value, scale) - log_value, -jnp.inf)
         else:
-            measured = _log_normal(jnp.asarray(value), mean, sd)
-        transform = log_bound if logarithmic else jnp.asarray
+            measured = _log_normal(jnp.asarray(value), scale)
+        transform = log_bound if scale.logarithmic else jnp.asarray
         if self.slots is None:
-            interval = log_normal_interval(transform(self.lower), transform(self.upper), mean, sd)
+            bounds = transform(self.lower), transform(self.upper)
+            interval = log_normal_interval(*bounds, scale.mean, scale.sd)
             return jnp.where(self.censored, interval, measured)
         first = measured.shape[-1] - self.slots.count
-        interval = self.slots.log_probability(mean[first:], sd[first:], transform)
+        last = scale.last(first)
+        interval = self.slots.log_probability(last.mean, last.sd, last.standardised, transform)
         last = jnp.where(self.censored[first:], interval, measured[first:])
         return jnp.concatenate([measured[:first], last])
 
 
-def _log_normal(value: Array, mean: Array, sd: Array) -> Array:
-    """Log density of a normal; without sd**4, so that its slopes stay finite in float32."""
-    z = (value - mean) / sd
-    return -0.5 * z * z - jnp.log(sd) - HALF_LOG_2PI
+def _log_normal(value: Array, scale: NormalScale) -> Array:
+    """Log density of a normal on its own scale."""
+    z = scale.standardised(value)
+    return -0.5 * z * z - scale.log_sd - HALF_LOG_2PI

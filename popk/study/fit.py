@@ -15,7 +15,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from popk.data.dataset import Dataset
-from popk.inference.convergence import Check, Diagnostics, constants, diagnostics, gate
+from popk.inference.convergence import Check, constants, gate
+from popk.inference.diagnostics import Diagnostics
 from popk.inference.ensemble import Ensemble
 from popk.inference.fallback import EnsembleOrNuts
 from popk.inference.nuts import Nuts
@@ -160,9 +161,9 @@ def fit(
     with jax.enable_x64(settings.precision == "float64"), jax.default_device(device):
         prepared, order = prepare(model, data, settings)
         samples = _sample(prepared, state, watch, seconds)
-    samples = replace(samples, log_likelihood=samples.log_likelihood[:, :, order])
     begun = time.perf_counter()
-    found = diagnostics(samples.draws)
+    found = samples.diagnostics
+    samples = replace(samples, log_likelihood=samples.log_likelihood[:, :, order])
     checks = gate(samples, found, settings.ess, ignore=constants(model, data.subjects))
     seconds["diagnostics"] = time.perf_counter() - begun
     provenance = Provenance(

@@ -17,7 +17,8 @@ import numpy as np
 
 from popk.data.dataset import Dataset
 from popk.data.nonmem.read import read_data
-from popk.inference.convergence import Check, diagnostics
+from popk.inference.convergence import Check
+from popk.inference.diagnostics import diagnostics
 from popk.inference.posterior import Posterior, Progress
 from popk.population.model import Model
 from popk.spec.fit import FitSpec, Sampler, read_fit

@@ -9,7 +9,8 @@ from numpyro.infer import Predictive
 
 from popk.data.dataset import Dataset
 from popk.data.nonmem.read import read_data
-from popk.inference.convergence import diagnostics, gate
+from popk.inference.convergence import gate
+from popk.inference.diagnostics import diagnostics
 from popk.inference.posterior import Posterior
 from popk.population.events import arrange
 from popk.population.model import Model

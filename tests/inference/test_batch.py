@@ -72,8 +72,9 @@ def test_a_trial_agrees_with_a_fit_of_its_own(trials, batch, fitted):
     while not state.finished:
         state = sampler.advance(state)
     assert not state.failed
+    draws = sampler.posterior(state).draws
     for j, name in enumerate(fitted.names):
-        own, alone = fitted.draws[2][..., j].ravel(), state.draws[name].ravel()
+        own, alone = fitted.draws[2][..., j].ravel(), draws[name].ravel()
         error = own.std() * np.sqrt(1 / fitted.ess_bulk[2, j] + 1 / 2000.0)
         # Six standard errors: five parameters, one seed
         assert abs(own.mean() - alone.mean()) < 6 * error, name

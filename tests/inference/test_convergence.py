@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 from arviz_stats.base import array_stats
 
-from popk.inference.convergence import bfmi, diagnostics, gate, superchains_of
-from popk.inference.effective import rank_based
+from popk.inference.convergence import bfmi, gate
+from popk.inference.diagnostics import diagnostics, superchains_of
+from popk.inference.effective import effective
 from popk.inference.posterior import Posterior
 
 CHAINS, DRAWS = 4, 500
@@ -181,7 +182,7 @@ def test_nested_rhat_is_that_of_arviz():
     draws[:8, :, 1] += 0.5
     draws[:, 1::2, 2] = draws[:, :-1:2, 2]
     draws[:, :, 3] *= np.linspace(1.0, 2.0, 32)[:, None]
-    found = rank_based(draws, 8).nested
+    found = effective(draws, 8).nested
     own = np.repeat(np.arange(8), 4)
     expected = [
         array_stats.rhat_nested(

@@ -7,7 +7,8 @@ from importlib.metadata import version
 import numpy as np
 import pytest
 
-from popk.inference.convergence import diagnostics, gate
+from popk.inference.convergence import gate
+from popk.inference.diagnostics import diagnostics
 from popk.population.model import Model
 from popk.spec.fit import Sampler
 from popk.spec.model import ModelSpec, Parameter
