@@ -208,7 +208,8 @@ class _Probe(NamedTuple):
         density, gradient = self.gradients(points)
         count = self.p + self.k
         # Where the density is no number a step has gone too far, whatever its slopes are
-        lost = ~(np.isfinite(density).all(axis=1) & np.isfinite(gradient).all(axis=(1, 2)))
+        whole = np.isfinite(density).all(axis=1) & np.isfinite(gradient).all(axis=(1, 2))
+        lost = np.logical_not(whole)
         density = np.where(lost[:, None], -np.inf, density)
         gradient = np.where(lost[:, None, None], 0.0, gradient)
         slopes = (gradient[:, 1 + count :] - gradient[:, 1 : 1 + count]) / (2.0 * self.h)
