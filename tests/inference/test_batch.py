@@ -111,3 +111,16 @@ def test_the_table_has_a_row_for_each_trial_and_parameter(fitted):
     assert first["q5"] < first["median"] < first["q95"]
     assert first["draws"] == fitted.draws[0].shape[0] * fitted.draws[0].shape[1]
     assert rows["passed"].all()
+
+
+def test_the_way_of_a_gpu_leads_to_the_same_draws(trials, fitted, monkeypatch):
+    """All trials of a wave in one block, all chains in one group; here on a CPU."""
+    model, sim = trials
+    monkeypatch.setattr("popk.inference.batch.on_gpu", lambda: True)
+    monkeypatch.setattr("popk.inference.ensemble.on_gpu", lambda: True)
+    whole = Batch(model, sim.events, Sampler(seed=3))
+    assert whole._block == whole._size == TRIALS
+    for one, other in zip(whole.run().draws, fitted.draws, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+    single = Ensemble(model, whole.events_of([0]), Sampler(seed=3))
+    assert single._groups == 1
