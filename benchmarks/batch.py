@@ -1,10 +1,10 @@
 """Many simulated trials of 26 infants, each fitted through the convergence gate, and calibration.
 
 ``python -m benchmarks.batch [--trials 1000] [--precision float32] [--calibration]`` writes
-batch.json (batch-float64.json). With ``--calibration`` every trial is simulated from its own draw of the priors, and the
-ranks of the true values among the posterior draws must be uniform (simulation-based calibration,
-Talts et al., arXiv 1804.06788), by the simultaneous band of Säilynoja, Bürkner & Vehtari,
-Stat Comput 2022;32:32.
+batch.json, batch-float64.json, or with ``--calibration`` calibration.json. There every trial is
+simulated from its own draw of the priors, and the ranks of the true values among the posterior
+draws must be uniform (simulation-based calibration, Talts et al., arXiv 1804.06788), by the
+simultaneous band of Säilynoja, Bürkner & Vehtari, Stat Comput 2022;32:32.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from benchmarks.machine import processor, versions
+from benchmarks.machine import cores_worth, processor, versions
 from popk.inference.batch import Batch
 from popk.inference.trials import Trials
 from popk.population.condensed import condense
@@ -113,9 +113,7 @@ def main() -> None:
     device = jax.devices(options.device)[0]
     with jax.enable_x64(options.precision == "float64"), jax.default_device(device):
         model, sim = simulated(options.trials, options.seed, from_priors=options.calibration)
-        settings = Sampler(
-            seed=options.seed, precision=options.precision, draws=options.draws
-        )
+        settings = Sampler(seed=options.seed, precision=options.precision, draws=options.draws)
         warm = Batch(model, sim.events, settings)
         begun = time.perf_counter()
         next(iter(Batch(model, warm.events_of(range(min(64, options.trials))), settings).waves()))
@@ -124,6 +122,7 @@ def main() -> None:
     result: dict[str, Any] = {
         "command": "python -m benchmarks.batch " + " ".join(sys.argv[1:]),
         "machine": processor(),
+        "all_cores_to_one": round(cores_worth(), 2),
         "device": str(device),
         "versions": versions("popk", "jax", "jaxlib", "numpyro", "numpy"),
         "trials": options.trials,

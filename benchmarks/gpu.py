@@ -1,8 +1,8 @@
 """What a GPU does: many trials at once, and 10,000 subjects.
 
-``python -m benchmarks.gpu [--trials 1000 100000] [--subjects 10000]`` writes gpu.json where JAX sees
-a GPU (``pip install 'popk[cuda]'``). Where it sees none there is nothing to measure: it says so and
-writes nothing. ``--rehearse`` goes the same way on a CPU, in small, to see that it goes.
+``python -m benchmarks.gpu [--trials 1000 100000] [--subjects 10000]`` writes gpu.json where JAX
+sees a GPU (``pip install 'popk[cuda]'``). Where it sees none there is nothing to measure: it says
+so and writes nothing. ``--rehearse`` goes the same way on a CPU, in small, to see that it goes.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 from benchmarks.batch import fitted, simulated
-from benchmarks.machine import processor, versions
+from benchmarks.machine import cores_worth, processor, versions
 from benchmarks.scaling import measure
 from popk.inference.batch import Batch
 from popk.spec.fit import Sampler
@@ -80,6 +80,7 @@ def main() -> None:
     result: dict[str, Any] = {
         "command": "python -m benchmarks.gpu " + " ".join(sys.argv[1:]),
         "machine": processor(),
+        "all_cores_to_one": round(cores_worth(), 2),
         "device": _driver() if device is not None else "CPU (rehearsal)",
         "versions": versions("popk", "jax", "jaxlib", "numpyro", "numpy"),
         "batch": [],

@@ -2,8 +2,12 @@
 
 import os
 import platform
+import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+import numpy as np
 
 
 def processor() -> str:
@@ -28,3 +32,24 @@ def versions(*libraries: str) -> str:
         except PackageNotFoundError:
             continue
     return ", ".join(found)
+
+
+def cores_worth(seconds: float = 0.5) -> float:
+    """How many times the arithmetic of one core all cores do together.
+
+    Cores that a machine shares, or that are two threads of one, are worth less than their number.
+    """
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    values = np.linspace(0.0, 1.0, 65_536)
+
+    def rounds(_: int) -> int:
+        done, begun = 0, time.perf_counter()
+        while time.perf_counter() - begun < seconds:
+            np.exp(values)
+            done += 1
+        return done
+
+    with ThreadPoolExecutor(count) as pool:
+        list(pool.map(rounds, [0]))
+        one = rounds(0)
+        return sum(pool.map(rounds, range(count or 1))) / one

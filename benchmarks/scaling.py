@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 from benchmarks.batch import LIMIT, ROOT, TRUTH
-from benchmarks.machine import processor, versions
+from benchmarks.machine import cores_worth, processor, versions
 from popk.data.dataset import Dataset
 from popk.inference.convergence import constants, gate
 from popk.inference.diagnostics import diagnostics
@@ -26,6 +26,7 @@ from popk.inference.ensemble import Ensemble
 from popk.inference.machine import Machine, trial_seeds
 from popk.population.condensed import condense, trial_axes
 from popk.population.events import Events, arrange
+from popk.population.parameters import Known
 from popk.population.simulated import simulate
 from popk.spec.fit import Sampler
 from popk.study.compiled import keep_compiled
@@ -87,6 +88,10 @@ def measure(subjects: int, precision: Literal["float32", "float64"]) -> dict[str
             runs += 1
         steps = int(state.tuned.tuning.steps[0])
         gradient = (time.perf_counter() - clock) / (runs * 5 * CHAINS * 2 * steps)
+    points = state.tuned.chains.vector
+    error = None
+    if precision == "float32":
+        error = energy_error(model, events, points, state.tuned.centring)
     found = diagnostics(posterior.draws)
     checks = gate(posterior, found, 400.0, constants(model, subjects))
     least = float(min(np.nanmin(found.ess_bulk), np.nanmin(found.ess_tail)))
@@ -102,10 +107,26 @@ def measure(subjects: int, precision: Literal["float32", "float64"]) -> dict[str
         "draws": CHAINS * state.drawn,
         "integrator_steps": steps,
         "microseconds_per_gradient": round(1e6 * gradient, 2),
+        "energy_error_of_float32": error,
         "least_ess": round(least, 1),
         "milliseconds_per_effective_draw": round(1e3 * total / least, 3),
         "peak_memory_MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
+
+
+def energy_error(model: Any, events: Events, points: np.ndarray, centring: Known) -> float:
+    """SD of the error of float32 in the difference of two chains' log densities.
+
+    Against float64 at the same points; what a proposal is accepted by is such a difference.
+    """
+    own = (False,) * len(jax.tree.leaves(events))
+    found = []
+    for double in (False, True):
+        with jax.enable_x64(double):
+            machine = Machine(model, events, own, 1, CHAINS, 1, 1)
+            found.append(machine.gradients(points, centring)[0][0].astype(float))
+    single, exact = (values - values.mean() for values in found)
+    return float(np.std(single - exact) * np.sqrt(2.0))
 
 
 def plot(rows: list[dict[str, Any]]) -> None:
@@ -161,6 +182,7 @@ def main() -> None:
     result = {
         "command": "python -m benchmarks.scaling",
         "machine": processor(),
+        "all_cores_to_one": round(cores_worth(), 2),
         "versions": versions("popk", "jax", "jaxlib", "numpyro", "numpy"),
         "rows": rows,
     }

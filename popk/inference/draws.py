@@ -1,12 +1,14 @@
 """From unconstrained vectors to named draws and to the log likelihood of each observation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from popk.inference.programs import compiled
 from popk.population.events import Events
 from popk.population.flat import FlatDensity
 from popk.population.model import Model
@@ -21,12 +23,13 @@ Collect = Callable[
 ]
 
 
-def collector(model: Model, flat: FlatDensity) -> Collect:
+def collector(model: Model, flat: FlatDensity, key: Hashable = None) -> Collect:
     """A function from vectors to named values and log likelihoods, compiled at its first call.
 
     It takes ([chain, draw, d], events, centring) and returns every named value, [chain, draw, ...]
     (the sampler's own variables ``x_...`` left out), and the log likelihood
-    [chain, draw, observation], observations by subject in the order of their rows.
+    [chain, draw, observation], observations by subject in the order of their rows. With a `key`,
+    which says what it depends on, the program is looked for among those that are stored.
     """
 
     def one(
@@ -41,12 +44,15 @@ def collector(model: Model, flat: FlatDensity) -> Collect:
         }
         return named, model.observation(log_c, values, events).log_prob(events.dv)
 
-    block = jax.jit(jax.vmap(one, (0, None, None)))
+    every = jax.vmap(one, (0, None, None))
+    block: Callable[..., Any] | None = jax.jit(every) if key is None else None
 
     def collect(
         vectors: np.ndarray, events: Events, centring: Centring
     ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        nonlocal block
         chains, count, size = vectors.shape
+        data = jax.tree.map(jnp.asarray, (events, centring))
         rows = vectors.reshape(-1, size)
         observed = np.asarray(events.observed)
         pieces = []
@@ -54,7 +60,10 @@ def collector(model: Model, flat: FlatDensity) -> Collect:
             piece = rows[first : first + AT_ONCE]
             short = AT_ONCE - len(piece)
             padded = np.concatenate([piece, np.repeat(piece[:1], short, axis=0)])
-            values, log_likelihood = block(jnp.asarray(padded), events, centring)
+            arguments = (jnp.asarray(padded), *data)
+            if block is None:
+                block = compiled(key, every, arguments)
+            values, log_likelihood = block(*arguments)
             values = {name: np.asarray(v)[: len(piece)] for name, v in values.items()}
             pieces.append((values, np.asarray(log_likelihood)[: len(piece), observed]))
         values, log_likelihood = jax.tree.map(lambda *parts: np.concatenate(parts), *pieces)

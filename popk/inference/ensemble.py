@@ -20,8 +20,9 @@ from popk.inference.convergence import constants, gate
 from popk.inference.diagnostics import diagnostics
 from popk.inference.draws import Collect, collector
 from popk.inference.lockstep import Chains
-from popk.inference.machine import CHUNK, WARMUP, Machine, Tuned, kept, trial_seeds
+from popk.inference.machine import CHUNK, WARMUP, Machine, Tuned, trial_seeds
 from popk.inference.posterior import Posterior, Progress
+from popk.inference.programs import kept
 from popk.inference.threads import cores, on_gpu
 from popk.population.events import Events
 from popk.population.model import Model
@@ -238,7 +239,8 @@ class Ensemble:
     @cached_property
     def _collect(self) -> Collect:
         machine = self._machine
-        return kept((*machine.shape, "collect"), lambda: collector(self.model, machine.flat))
+        key = (*machine.shape, "collect")
+        return kept(key, lambda: collector(self.model, machine.flat, key))
 
     @cached_property
     def _machine(self) -> Machine:

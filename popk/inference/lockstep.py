@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from popk.inference.arrow import Arrow, adjoint, forward
 from popk.pk.dosing import NumericArray
@@ -84,9 +84,9 @@ def program(flat: FlatDensity, events: Events, own: Sequence[bool], block: int) 
     Returns
     -------
     Callable
-        (chains, keys [trial], leaves of the events, centring, arrow, step_size [trial], gradients
-        [trial] of a trajectory, two to a step, schedule) to the chains after the transitions, and
-        the trace.
+        (chains, data of the random keys [trial, 2], leaves of the events, centring, arrow,
+        step_size [trial], gradients [trial] of a trajectory, two to a step, schedule) to the
+        chains after the transitions, and the trace.
     """
     tree = jax.tree.structure(events)
 
@@ -100,7 +100,7 @@ def program(flat: FlatDensity, events: Events, own: Sequence[bool], block: int) 
 
     def run_block(
         chains: Chains,
-        keys: Key[Array, " trial"],
+        keys: UInt32[Array, "trial 2"],
         leaves: Sequence[Array],
         centring: Known,
         arrow: Arrow,
@@ -109,11 +109,12 @@ def program(flat: FlatDensity, events: Events, own: Sequence[bool], block: int) 
         schedule: Schedule,
     ) -> tuple[Chains, Trace]:
         width, dtype = chains.vector.shape[1], chains.vector.dtype
+        own = jax.random.wrap_key_data(keys)
 
         def transition(i: Int[Array, ""], state: tuple[Chains, Trace]) -> tuple[Chains, Trace]:
             chains, trace = state
             key_u, key_accept = jnp.moveaxis(
-                jax.vmap(lambda key: jax.random.split(jax.random.fold_in(key, i)))(keys), 1, 0
+                jax.vmap(lambda key: jax.random.split(jax.random.fold_in(key, i)))(own), 1, 0
             )
             shape = chains.vector.shape[1:]
             u = jax.vmap(lambda key: jax.random.normal(key, shape, dtype))(key_u)
@@ -162,7 +163,7 @@ def program(flat: FlatDensity, events: Events, own: Sequence[bool], block: int) 
 
     def run(
         chains: Chains,
-        keys: Key[Array, " trial"],
+        keys: UInt32[Array, "trial 2"],
         leaves: Sequence[Array],
         centring: Known,
         arrow: Arrow,

@@ -5,11 +5,10 @@ come from its own seed, and the stretches of a run are the same for all: a trial
 depend on those beside it.
 """
 
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,9 +27,10 @@ from popk.inference.arrow import Arrow, arrow_from_draws
 from popk.inference.diagnostics import superchains_of
 from popk.inference.lockstep import Chains, Program, Schedule, Trace, program
 from popk.inference.mode import Mode, find_mode, subject_modes
+from popk.inference.programs import compiled, kept, recalled
 from popk.inference.threads import double_precision, real_type, side_by_side
 from popk.population.events import Events
-from popk.population.flat import FlatDensity, flatten
+from popk.population.flat import FlatDensity, centre_of, flatten
 from popk.population.model import Model
 from popk.population.parameters import Known
 
@@ -203,7 +203,13 @@ class Machine:
     def flat(self) -> FlatDensity:
         """The density; its shapes are those of one trial."""
         none = jax.tree.map(lambda a: a[0], self.uncentred)
-        return kept((*self.shape, "flat"), lambda: flatten(self.model, self.one_trial, none))
+
+        def make() -> FlatDensity:
+            key = (*self.shape, "centre")
+            centre = recalled(key, lambda: centre_of(self.model, self.one_trial, none))
+            return flatten(self.model, self.one_trial, none, centre)
+
+        return kept((*self.shape, "flat"), make)
 
     @cached_property
     def one_trial(self) -> Events:
@@ -256,13 +262,12 @@ class Machine:
 
     def _compiled(self, share: Any) -> Program:
         """The program, compiled once and before the threads start."""
-
-        def make() -> Program:
-            run = jax.jit(program(self.flat, self.events, self.own, self.block))
-            return run.lower(*share).compile()
-
         chains, precision = share[0].vector.shape[:2], share[0].vector.dtype.str
-        return kept((*self.shape, self.own, self.block, chains, precision), make)
+        key = (*self.shape, self.own, self.block, chains, precision)
+        return kept(
+            key,
+            lambda: compiled(key, program(self.flat, self.events, self.own, self.block), share),
+        )
 
     @cached_property
     def shape(self) -> tuple[Any, ...]:
@@ -293,25 +298,6 @@ class Machine:
         return {n: order.index(n) for n, v in varied.items() if v.distribution != "normal"}
 
 
-A = TypeVar("A")
-
-_KEPT: OrderedDict[Hashable, Any] = OrderedDict()
-MOST_KEPT = 32
-
-
-def kept(key: Hashable, make: Callable[[], A]) -> A:
-    """What was made for this key before in this process, else made now.
-
-    Programs take data as arguments: a second fit of a model to data of the same shape neither
-    traces nor compiles anything.
-    """
-    if key not in _KEPT:
-        _KEPT[key] = make()
-        if len(_KEPT) > MOST_KEPT:
-            _KEPT.popitem(last=False)
-    return _KEPT[key]
-
-
 def trial_seeds(seed: int, trials: Sequence[int]) -> UInt32[np.ndarray, " trial"]:
     """A seed for each trial, from that of the run and the trial's number."""
     entropy = [np.random.SeedSequence([seed % (1 << 63), trial]) for trial in trials]
@@ -319,13 +305,15 @@ def trial_seeds(seed: int, trials: Sequence[int]) -> UInt32[np.ndarray, " trial"
 
 
 def _keys(seeds: UInt32[np.ndarray, " trial"], stage: int, group: int) -> jax.Array:
+    """Data of a random key for each trial."""
     return _made(np.asarray(seeds, dtype=np.uint32), np.int32(stage), np.int32(group))
 
 
 @jax.jit
 def _made(seeds: jax.Array, stage: jax.Array, group: jax.Array) -> jax.Array:
     def one(seed: jax.Array) -> jax.Array:
-        return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), stage), group)
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), stage), group)
+        return jax.random.key_data(key)
 
     return jax.vmap(one)(seeds)
 

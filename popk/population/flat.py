@@ -1,17 +1,20 @@
 """The posterior as a function of one vector of unconstrained numbers."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
 
+from popk.pk.dosing import NumericArray
 from popk.population.events import Events
 from popk.population.model import Model, Values
 from popk.population.parameters import Centring, median
@@ -50,29 +53,29 @@ class FlatDensity(NamedTuple):
     named: Callable[[Float[Array, " d"]], dict[str, Array]]
 
 
-def flatten(model: Model, events: Events, centring: Centring | None = None) -> FlatDensity:
+class Centre(NamedTuple):
+    """Where a density is flattened from: NumPyro's unconstrained values by name, and the vector."""
+
+    values: dict[str, NumericArray]
+    vector: Float[NumericArray, " d"]
+
+
+def flatten(
+    model: Model,
+    events: Events,
+    centring: Centring | None = None,
+    centre: Centre | None = None,
+) -> FlatDensity:
     """Write a model's posterior as a flat log density, for samplers and optimisers.
 
     `events` gives the shapes; the functions returned take events and centring as arguments, with
     `centring` as their default. An SD whose prior is not zero at zero is bent (see `bent`).
     """
-    priors = model.population_priors()
-    bends = {
-        name: jnp.log(median(prior))
-        for name, prior in priors.items()
-        if isinstance(prior, HalfNormal | Exponential)
-    }
-    centre = jax.jit(partial(prior_centre, model))(events, centring)
-    own = tuple(name for name in centre if name.startswith("x_"))
-    shared, unravel = ravel_pytree({k: v for k, v in centre.items() if k not in own})
+    bends = _bends(model)
+    middle = jax.jit(partial(_centre, model))(events, centring) if centre is None else centre
+    own = tuple(name for name in middle.values if name.startswith("x_"))
+    shared, unravel = ravel_pytree({k: v for k, v in middle.values.items() if k not in own})
     split = shared.size
-
-    def flat(values: Values) -> Array:
-        values = {k: unbent(v - bends[k]) if k in bends else v for k, v in values.items()}
-        shared, _ = ravel_pytree({k: v for k, v in values.items() if k not in own})
-        each = [jnp.asarray(values[name]) for name in own]
-        individual = jnp.stack(each, axis=1).ravel() if each else jnp.zeros(0)
-        return jnp.concatenate([shared, individual.astype(shared.dtype)])
 
     def apart(vector: Array) -> Apart:
         individual = vector[split:].reshape(-1, max(len(own), 1))
@@ -110,8 +113,45 @@ def flatten(model: Model, events: Events, centring: Centring | None = None) -> F
         return constrain_fn(model, (events, centring), {}, named(vector), return_deterministic=True)
 
     return FlatDensity(
-        split, len(own), flat(centre), log_posterior, with_gradient, constrain, flat, named
+        split,
+        len(own),
+        jnp.asarray(middle.vector),
+        log_posterior,
+        with_gradient,
+        constrain,
+        partial(_vector, bends),
+        named,
     )
+
+
+def centre_of(model: Model, events: Events, centring: Centring | None = None) -> Centre:
+    """The centre of the priors, as NumPy arrays."""
+    return jax.tree.map(np.asarray, jax.jit(partial(_centre, model))(events, centring))
+
+
+def _centre(model: Model, events: Events, centring: Centring | None) -> Centre:
+    values = prior_centre(model, events, centring)
+    return Centre(dict(values), _vector(_bends(model), values))
+
+
+def _bends(model: Model) -> dict[str, float]:
+    """Of the SDs that are bent, the log of the prior's median."""
+    priors = model.population_priors()
+    return {
+        name: math.log(median(prior))
+        for name, prior in priors.items()
+        if isinstance(prior, HalfNormal | Exponential)
+    }
+
+
+def _vector(bends: Mapping[str, float], values: Values) -> Float[Array, " d"]:
+    """From unconstrained values by name to the vector."""
+    own = [name for name in values if name.startswith("x_")]
+    values = {k: unbent(v - bends[k]) if k in bends else v for k, v in values.items()}
+    shared, _ = ravel_pytree({k: v for k, v in values.items() if k not in own})
+    each = [jnp.asarray(values[name]) for name in own]
+    individual = jnp.stack(each, axis=1).ravel() if each else jnp.zeros(0)
+    return jnp.concatenate([shared, individual.astype(shared.dtype)])
 
 
 class Apart(NamedTuple):

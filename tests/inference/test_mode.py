@@ -51,7 +51,7 @@ def test_the_mode_and_the_curvature_of_a_normal(seed):
 
 
 def hierarchical(data, sd):
-    """y_i ~ N(mu + omega x_i, sd²), x_i ~ N(0, 1), flat mu, log omega ~ N(0, 1): in mu, log omega."""
+    """y_i ~ N(mu + omega x_i, sd²), x_i ~ N(0, 1), flat mu, log omega ~ N(0, 1)."""
 
     def gradients(points):
         mu, log_omega, x = points[..., 0], points[..., 1], points[..., 2:]
@@ -107,7 +107,7 @@ def test_a_step_too_far_is_taken_back():
 
     def gradients(points):
         value, slope = inner(points)
-        lost = np.abs(points).max(axis=-1) > 2.0
+        lost = np.abs(points[..., :P]).max(axis=-1) > 2.0
         return np.where(lost, np.nan, value), np.where(lost[..., None], np.nan, slope)
 
     found = find_mode(gradients, np.full((1, SIZE), -1.5), P, K, 1e-4)

@@ -1,0 +1,142 @@
+"""Compiled programs: kept in the process, and in files beside those that JAX keeps itself.
+
+JAX's own files spare a process the compiling, but not the tracing and lowering before it, which
+take longer than a fit. Here a file is found by what the program depends on: the key (model, shapes,
+precision), popk's source, the libraries and the processor.
+"""
+
+import hashlib
+import os
+import pickle
+import platform
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+from jax.experimental.serialize_executable import deserialize_and_load, serialize
+
+from popk.inference.threads import on_gpu
+
+A = TypeVar("A")
+
+_KEPT: OrderedDict[Hashable, Any] = OrderedDict()
+MOST_KEPT = 32
+SOURCES = ("data", "inference", "pk", "population", "spec")
+LIBRARIES = ("jax", "jaxlib", "numpy", "numpyro")
+
+
+def kept(key: Hashable, make: Callable[[], A]) -> A:
+    """What was made for this key before in this process, else made now.
+
+    Programs take data as arguments: a second fit of a model to data of the same shape neither
+    traces nor compiles anything.
+    """
+    if key not in _KEPT:
+        _KEPT[key] = make()
+        if len(_KEPT) > MOST_KEPT:
+            _KEPT.popitem(last=False)
+    return _KEPT[key]
+
+
+def compiled(
+    key: Hashable, function: Callable[..., Any], arguments: Sequence[Any]
+) -> Callable[..., Any]:
+    """The function compiled for arguments like these, from its file if there is one.
+
+    Parameters
+    ----------
+    key
+        What the program depends on besides popk, the libraries and the processor.
+    function
+        To be compiled; it is neither called nor traced where there is a file.
+    arguments
+        Arrays, or pytrees of them; no typed random keys.
+    """
+
+    def make() -> Any:
+        return jax.jit(function).lower(*arguments).compile()
+
+    file = None if on_gpu() else _file((key, "program"))
+    if file is None:
+        return make()
+    read = _read(file)
+    if read is not None:
+        try:
+            payload, example = read  # also of a file that holds something else
+            inward = jax.tree.structure((tuple(arguments), {}))
+            return deserialize_and_load(payload, inward, jax.tree.structure(example))
+        except Exception:
+            file.unlink(missing_ok=True)
+    program = make()
+    payload, _, outward = serialize(program)
+    example = jax.tree.unflatten(outward, [0] * outward.num_leaves)
+    _write(file, (payload, example))
+    return program
+
+
+def recalled(key: Hashable, make: Callable[[], A]) -> A:
+    """Numbers (a pytree of NumPy arrays) that depend on the key alone, from their file."""
+    file = _file((key, "numbers"))
+    if file is None:
+        return make()
+    read = _read(file)
+    if read is None:
+        read = make()
+        _write(file, read)
+    return read
+
+
+def _directory() -> Path | None:
+    directory = jax.config.values["jax_compilation_cache_dir"]
+    return Path(directory) / "popk" if directory else None
+
+
+def _file(key: Hashable) -> Path | None:
+    directory = _directory()
+    if directory is None:
+        return None
+    return directory / hashlib.sha256(repr((key, _surroundings())).encode()).hexdigest()
+
+
+def _read(file: Path) -> Any:
+    try:
+        return pickle.loads(file.read_bytes())
+    except FileNotFoundError:
+        return None
+    except Exception:
+        return None
+
+
+def _write(file: Path, content: Any) -> None:
+    """Whole or not at all: another process may read, or write, at the same time."""
+    part = file.with_name(f"{file.name}.{os.getpid()}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(pickle.dumps(content))
+        part.replace(file)
+    except OSError:  # a full or read-only disk: compile every time
+        with suppress(OSError):
+            part.unlink()
+
+
+@cache
+def _surroundings() -> str:
+    """What else a program depends on: popk's source, the libraries, the processor."""
+    digest = hashlib.sha256()
+    package = Path(__file__).parents[1]
+    for folder in SOURCES:
+        for source in sorted((package / folder).rglob("*.py")):
+            digest.update(source.read_bytes())
+    for library in LIBRARIES:
+        digest.update(f"{library} {version(library)} ".encode())
+    digest.update(os.environ.get("XLA_FLAGS", "").encode())
+    processor = Path("/proc/cpuinfo")
+    lines = processor.read_text().splitlines() if processor.exists() else []
+    flags = [line for line in lines if line.startswith(("model name", "flags", "Features"))][:2]
+    digest.update(f"{platform.machine()} {platform.processor()} {flags}".encode())
+    return digest.hexdigest()
