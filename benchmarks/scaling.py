@@ -165,20 +165,7 @@ def main() -> None:
         double = options.one[1] == "float64"
         print(json.dumps(measure(int(options.one[0]), "float64" if double else "float32")))
         return
-    rows = []
-    for precision in options.precisions:
-        for subjects in options.sizes:
-            command = [
-                sys.executable,
-                "-m",
-                "benchmarks.scaling",
-                "--one",
-                str(subjects),
-                precision,
-            ]
-            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-            rows.append(json.loads(done.stdout.splitlines()[-1]))
-            print(json.dumps(rows[-1]), file=sys.stderr)
+    rows: list[dict[str, Any]] = []
     result = {
         "command": "python -m benchmarks.scaling",
         "machine": processor(),
@@ -186,8 +173,16 @@ def main() -> None:
         "versions": versions("popk", "jax", "jaxlib", "numpyro", "numpy"),
         "rows": rows,
     }
-    OUTPUT.write_text(json.dumps(result, indent=2) + "\n")
-    plot(rows)
+    for precision in options.precisions:
+        for subjects in options.sizes:
+            own = ["-m", "benchmarks.scaling", "--one", str(subjects), precision]
+            done = subprocess.run(
+                [sys.executable, *own], check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT
+            )
+            rows.append(json.loads(done.stdout.splitlines()[-1]))
+            print(json.dumps(rows[-1]), file=sys.stderr)
+            OUTPUT.write_text(json.dumps(result, indent=2) + "\n")
+            plot(rows)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def test_ranks_of_the_truth_are_uniform_over_a_thousand_fits():
     """
     with jax.enable_x64(True):
         model, sim = simulated(TRIALS, seed=11, from_priors=True)
-        trials = Batch(model, sim.events, Sampler(seed=11)).run()
+        trials = Batch(model, sim.events, Sampler(seed=11, draws=2000)).run()
     # Fits that miss the gate are rare, and are told
     assert trials.passed.mean() > 0.98
     bound = band(TRIALS, level=0.999, simulations=10_000)
