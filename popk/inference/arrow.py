@@ -103,17 +103,6 @@ def eliminate(precision: Precision, floor: float = 1e-6) -> Eliminated:
     return Eliminated(covariance, response, positive(schur, floor))
 
 
-def arrow_from_precision(precision: Precision) -> Arrow:
-    """The arrow of a normal with this precision."""
-    parts = eliminate(precision)
-    population = np.linalg.cholesky(_inverse(parts.schur))
-    return Arrow(
-        population,
-        np.einsum("...nkp,...pq->...nkq", parts.response, population, optimize=True),
-        np.linalg.cholesky(parts.covariance),
-    )
-
-
 def arrow_from_draws(draws: Float[np.ndarray, "trial draw d"], guess: Arrow) -> Arrow:
     """The arrow of the covariance of pooled draws, shrunk towards a guess that counts as draws.
 

@@ -203,13 +203,15 @@ class Machine:
     def flat(self) -> FlatDensity:
         """The density; its shapes are those of one trial."""
         none = jax.tree.map(lambda a: a[0], self.uncentred)
+        # The bounds of a linear effect, hence where a search begins, depend on the covariates
+        terms = tuple(np.asarray(a).tobytes() for a in jax.tree.leaves(self.events.terms))
 
         def make() -> FlatDensity:
-            key = (*self.shape, "centre")
+            key = (*self.shape, terms, "centre")
             centre = recalled(key, lambda: centre_of(self.model, self.one_trial, none))
             return flatten(self.model, self.one_trial, none, centre)
 
-        return kept((*self.shape, "flat"), make)
+        return kept((*self.shape, terms, "flat"), make)
 
     @cached_property
     def one_trial(self) -> Events:
