@@ -18,6 +18,8 @@ from jaxtyping import Array, Float
 
 FEW, MANY = 10.0, 300.0
 """Draws that a guess counts as, for the population's covariance and for all of the subjects'."""
+STRAY = 0.05
+"""By how much, at most, the noise of all regressions adds to the population's precision."""
 
 
 class Arrow(NamedTuple):
@@ -123,7 +125,9 @@ def arrow_from_draws(draws: Float[np.ndarray, "trial draw d"], guess: Arrow) -> 
     cross = np.einsum("bnkp,bpq->bnkq", guess.cross, turn, optimize=True)
     rest = own - np.einsum("bnkp,bcp->bcnk", cross, standard, optimize=True)
     moments = np.einsum("bcp,bcnk->bnkp", standard, rest, optimize=True)
-    cross = cross + moments / (count + MANY)
+    # Each of the regressions is noisy, and their squares add up over the subjects
+    quiet = max(count + MANY, np.sqrt(count * subjects * k / STRAY))
+    cross = cross + moments / quiet
     rest = own - np.einsum("bnkp,bcp->bcnk", cross, standard, optimize=True)
     many = count / (count + MANY)
     each = many * np.einsum("bmnk,bmnl->bnkl", rest, rest, optimize=True) / (count - 1)

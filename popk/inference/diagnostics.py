@@ -1,6 +1,7 @@
 """R-hat and effective sample sizes of all draws by name."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +40,31 @@ class Diagnostics:
         """R-hat, bulk ESS and tail ESS of one quantity."""
         i = self.names.index(name)
         return float(self.rhat[i]), float(self.ess_bulk[i]), float(self.ess_tail[i])
+
+    def by_draws(
+        self, draws: Mapping[str, Float[np.ndarray, "chain draw *shape"]]
+    ) -> dict[str, "Diagnostics"]:
+        """Those of each array of draws, in whose order the names are."""
+        out, first = {}, 0
+        for name, values in draws.items():
+            own = slice(first, first := first + math.prod(values.shape[2:]))
+            nested = None if self.nested is None else self.nested[own]
+            out[name] = Diagnostics(
+                self.names[own], self.rhat[own], self.ess_bulk[own], self.ess_tail[own], nested
+            )
+        return out
+
+
+def joined(parts: Sequence[Diagnostics]) -> Diagnostics:
+    """Diagnostics of all parts, one after the other."""
+    nested = [part.nested for part in parts if part.nested is not None]
+    return Diagnostics(
+        tuple(name for part in parts for name in part.names),
+        np.concatenate([part.rhat for part in parts]),
+        np.concatenate([part.ess_bulk for part in parts]),
+        np.concatenate([part.ess_tail for part in parts]),
+        np.concatenate(nested) if nested else None,
+    )
 
 
 def diagnostics(draws: Mapping[str, Float[np.ndarray, "chain draw *shape"]]) -> Diagnostics:

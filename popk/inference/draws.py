@@ -14,8 +14,10 @@ from popk.population.flat import FlatDensity
 from popk.population.model import Model
 from popk.population.parameters import Centring
 
-AT_ONCE = 800
-"""Vectors that are computed side by side: one compiled shape, and bounded memory."""
+AT_ONCE, FEWEST = 800, 16
+"""Vectors that are computed side by side, at most and at least: one compiled shape."""
+WORKED_ON = 150_000
+"""Observations of all these vectors: what is worked on stays in the processor's cache."""
 
 Collect = Callable[
     [Float[np.ndarray, "chain draw d"], Events, Centring],
@@ -55,10 +57,11 @@ def collector(model: Model, flat: FlatDensity, key: Hashable = None) -> Collect:
         data = jax.tree.map(jnp.asarray, (events, centring))
         rows = vectors.reshape(-1, size)
         observed = np.asarray(events.observed)
+        at_once = max(FEWEST, min(AT_ONCE, WORKED_ON // max(observed.size, 1)))
         pieces = []
-        for first in range(0, len(rows), AT_ONCE):
-            piece = rows[first : first + AT_ONCE]
-            short = AT_ONCE - len(piece)
+        for first in range(0, len(rows), at_once):
+            piece = rows[first : first + at_once]
+            short = at_once - len(piece)
             padded = np.concatenate([piece, np.repeat(piece[:1], short, axis=0)])
             arguments = (jnp.asarray(padded), *data)
             if block is None:

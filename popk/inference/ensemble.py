@@ -6,7 +6,7 @@ Carlo (Neal 2011) with trajectories of a quarter turn of the whitened posterior,
 stops when the convergence gate holds, checked on a fixed schedule.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -16,8 +16,7 @@ import numpy as np
 
 from popk.inference.adaptation import Tuning, shortened
 from popk.inference.arrow import Arrow
-from popk.inference.convergence import constants, gate
-from popk.inference.diagnostics import diagnostics
+from popk.inference.convergence import Check, constants, gate
 from popk.inference.draws import Collect, collector
 from popk.inference.lockstep import Chains
 from popk.inference.machine import CHUNK, WARMUP, Machine, Tuned, trial_seeds
@@ -35,6 +34,8 @@ CHECKED_AFTER = (100, 150, 200, 300, 400, 600, 800)
 
 HOPE = 0.7
 """The gate is not tried before so much of the draws that the last look says the ESS needs."""
+LOOKED_AT = 1000
+"""Individual quantities that are looked at together."""
 MOST_SHORTENED = 3
 """After divergences steps are shortened at most so often."""
 
@@ -165,7 +166,7 @@ class Ensemble:
             "energy": trace.energy,
             "lp": trace.log_density,
             "acceptance": trace.acceptance,
-            "steps": np.full(trace.energy.shape, 2 * int(tuning.steps[0])),
+            "steps": trace.gradients,
             "step_size": np.full(trace.energy.shape, float(tuning.step_size[0])),
         }
         stats = {
@@ -217,16 +218,28 @@ class Ensemble:
         """The checks of the gate that fail, in words, and the least ESS."""
         posterior = self._judged["last"] = self.posterior(state)
         ignore = constants(self.model, self.events.subjects)
-        # The few population quantities are the last to pass: they are looked at first
-        found = diagnostics({name: posterior.draws[name] for name in self.model.population_names})
-        checks = gate(posterior, found, self.settings.ess, ignore)
-        if all(check.passed for check in checks):
-            found = posterior.diagnostics
+        checks: tuple[Check, ...] = ()
+        for names in self._looks(posterior):
+            found = posterior.diagnosed(names)
+            if set(found.names) <= set(ignore):
+                continue
             checks = gate(posterior, found, self.settings.ess, ignore)
+            if not all(check.passed for check in checks):
+                break
         wrong = [check for check in checks if not check.passed]
         texts = [f"{c.name} {c.value:.4g} at {c.worst} (must be {c.threshold})" for c in wrong]
         sizes = [check.value for check in checks if check.name.startswith("ESS")]
         return "; ".join(texts), float(np.nan_to_num(min(sizes)))
+
+    def _looks(self, posterior: Posterior) -> Iterator[Sequence[str]]:
+        """Names that are looked at one after the other: one that fails spares those behind it."""
+        population = [name for name in self.model.population_names if name in posterior.draws]
+        yield population
+        individual = [name for name in posterior.draws if name not in population]
+        at_once = max(1, LOOKED_AT // max(self.events.subjects, 1))
+        for first in range(0, len(individual), at_once):
+            yield individual[first : first + at_once]
+        yield tuple(posterior.draws)
 
     @cached_property
     def _judged(self) -> dict[str, Posterior]:

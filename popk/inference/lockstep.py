@@ -8,6 +8,17 @@ Trajectories are integrated by palindromic splitting steps of two gradients (Bla
 Sanz-Serna, SIAM J Sci Comput 2014;36:A1556-80), with the coefficient for which a step of this
 length keeps the energy of a standard normal: what remains is the error from where the posterior,
 in the coordinates that it is sampled in, is not one. A quarter turn then takes two steps or three.
+
+A trajectory that diverges is tried again with steps a fraction as long: delayed rejection (Modi,
+Barnett, Carpenter, Bayesian Analysis 2024;19:815-42) with divergence as the reason. Its end may be
+accepted only if the way back could have been tried like this too, that is if the trajectory from
+there, with the first steps and the momentum turned round, diverges. With a the probability that the
+first trajectory is accepted, from here and from there, the second's is (Green and Mira,
+Biometrika 2001;88:1035-53)
+
+    min(1, exp(-energy error) (1 - a_there) [diverges there] / (1 - a_here)).
+
+So a wall in one corner of the posterior does not shorten the steps everywhere.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,6 +36,8 @@ from popk.population.parameters import Known
 
 DIVERGENT = 1000.0
 """Energy error above which a trajectory is called divergent (as in Stan and NumPyro)."""
+FINER = 4
+"""By how much steps are shorter in the second try of a trajectory that has diverged."""
 
 
 class Chains(NamedTuple):
@@ -36,13 +49,18 @@ class Chains(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """What each transition gave; rows beyond `count` are zero."""
+    """What each transition gave; rows beyond `count` are zero.
+
+    `acceptance` is that of the first trajectory; `diverging` says that the last one diverged;
+    `gradients` is the number that were computed.
+    """
 
     vector: Float[NumericArray, "draw trial chain d"]
     log_density: Float[NumericArray, "draw trial chain"]
     energy: Float[NumericArray, "draw trial chain"]
     acceptance: Float[NumericArray, "draw trial chain"]
     diverging: Bool[NumericArray, "draw trial chain"]
+    gradients: Int[NumericArray, "draw trial chain"]
 
 
 class Schedule(NamedTuple):
@@ -56,11 +74,29 @@ class Schedule(NamedTuple):
         Transitions, at most as many as `stretch` has.
     blocks
         Blocks of trials that are run; those behind are left as they are.
+    retries
+        Whether a trajectory that diverges is tried again with shorter steps.
     """
 
     stretch: Float[NumericArray, " draw"]
     count: Int[NumericArray, ""]
     blocks: Int[NumericArray, ""]
+    retries: Bool[NumericArray, ""]
+
+
+class _Tries(NamedTuple):
+    """The trajectories of a transition: the first, the finer one, the one back from its end."""
+
+    tried: Int[Array, ""]
+    start: Chains
+    u: Float[Array, "trial chain d"]
+    end: Chains
+    log_accept: Float[Array, "trial chain"]
+    acceptance: Float[Array, "trial chain"]
+    moves: Bool[Array, "trial chain"]
+    again: Bool[Array, "trial chain"]
+    diverging: Bool[Array, "trial chain"]
+    gradients: Int[Array, " trial"]
 
 
 Program = Callable[..., tuple[Chains, Trace]]
@@ -111,15 +147,13 @@ def program(flat: FlatDensity, events: Events, own: Sequence[bool], block: int) 
         width, dtype = chains.vector.shape[1], chains.vector.dtype
         own = jax.random.wrap_key_data(keys)
 
-        def transition(i: Int[Array, ""], state: tuple[Chains, Trace]) -> tuple[Chains, Trace]:
-            chains, trace = state
-            key_u, key_accept = jnp.moveaxis(
-                jax.vmap(lambda key: jax.random.split(jax.random.fold_in(key, i)))(own), 1, 0
-            )
-            shape = chains.vector.shape[1:]
-            u = jax.vmap(lambda key: jax.random.normal(key, shape, dtype))(key_u)
-            uniform = jax.vmap(lambda key: jax.random.uniform(key, (width,), dtype))(key_accept)
-            eps = (schedule.stretch[i] * step_size)[:, None, None]
+        def trajectory(
+            chains: Chains,
+            u: Float[Array, "trial chain d"],
+            eps: Float[Array, "trial 1 1"],
+            gradients: Int[Array, " trial"],
+        ) -> tuple[Chains, Float[Array, "trial chain d"], Float[Array, "trial chain"]]:
+            """Where a trajectory ends, the momentum there, and the error of the energy."""
             outer = kick(eps)
 
             def substep(j: Int[Array, ""], state: tuple) -> tuple:
@@ -136,25 +170,71 @@ def program(flat: FlatDensity, events: Events, own: Sequence[bool], block: int) 
             last = jax.lax.fori_loop(0, jnp.max(gradients), substep, first)
             vector, log_density, gradient, white, u_end = last
             u_end = u_end + outer * eps * white
-            before = 0.5 * jnp.sum(u * u, axis=2) - chains.log_density
             # Kinetic energies by their difference: each is of the order of the dimension
             gained = 0.5 * jnp.sum((u_end - u) * (u_end + u), axis=2)
             error = gained - (log_density - chains.log_density)
             error = jnp.where(jnp.isfinite(error), error, jnp.inf)
             # From a point whose density is not known yet (-inf) every move is taken
             error = jnp.where(jnp.isneginf(chains.log_density), -jnp.inf, error)
-            accept = jnp.log(uniform) < -error
-            moved = Chains(
-                jnp.where(accept[..., None], vector, chains.vector),
-                jnp.where(accept, log_density, chains.log_density),
-                jnp.where(accept[..., None], gradient, chains.gradient),
+            return Chains(vector, log_density, gradient), u_end, error
+
+        def transition(i: Int[Array, ""], state: tuple[Chains, Trace]) -> tuple[Chains, Trace]:
+            chains, trace = state
+            key_u, key_accept = jnp.moveaxis(
+                jax.vmap(lambda key: jax.random.split(jax.random.fold_in(key, i)))(own), 1, 0
             )
+            shape = chains.vector.shape[1:]
+            u = jax.vmap(lambda key: jax.random.normal(key, shape, dtype))(key_u)
+            uniform = jax.vmap(lambda key: jax.random.uniform(key, (2, width), dtype))(key_accept)
+            eps = (schedule.stretch[i] * step_size)[:, None, None]
+            before = 0.5 * jnp.sum(u * u, axis=2) - chains.log_density
+            nothing = jnp.zeros(before.shape, bool)
+            tries = _Tries(
+                jnp.int32(0), chains, u, chains, before, before, nothing, nothing, nothing,
+                jnp.zeros_like(gradients),
+            )  # fmt: skip
+
+            def unsettled(tries: _Tries) -> Array:
+                return (tries.tried == 0) | ((tries.tried < 3) & jnp.any(tries.again))
+
+            def one_try(tries: _Tries) -> _Tries:
+                first, finer = tries.tried == 0, tries.tried == 1
+                size = jnp.where(finer, eps / FINER, eps)
+                count = jnp.where(finer, FINER * gradients, gradients)
+                end, u_end, error = trajectory(tries.start, tries.u, size, count)
+                diverges = error > DIVERGENT
+                accepts = jnp.log(uniform[:, 0]) < -error
+                again = jnp.where(first, diverges & ~accepts & schedule.retries, tries.again)
+                chosen = first | (finer & again)
+                # What is known of the second's probability: from here, and from its end
+                refused = jnp.log1p(-jnp.exp(-jnp.maximum(error, DIVERGENT)))
+                back_again = jnp.where(diverges, refused, -jnp.inf)
+                log_accept = jnp.where(
+                    first, -refused, tries.log_accept + jnp.where(finer, -error, back_again)
+                )
+                second = ~first & ~finer & again & (jnp.log(uniform[:, 1]) < log_accept)
+                return _Tries(
+                    tries.tried + 1,
+                    _picked(first, tries.start, end),
+                    jnp.where(first, tries.u, -u_end),
+                    _picked(chosen, end, tries.end),
+                    log_accept,
+                    jnp.where(first, jnp.exp(-jnp.maximum(error, 0.0)), tries.acceptance),
+                    jnp.where(first, accepts, tries.moves | second),
+                    again,
+                    jnp.where(chosen, diverges, tries.diverging),
+                    tries.gradients + count,
+                )
+
+            tries = jax.lax.while_loop(unsettled, one_try, tries)
+            moved = _picked(tries.moves, tries.end, chains)
             row = Trace(
                 moved.vector,
                 moved.log_density,
                 before,
-                jnp.minimum(1.0, jnp.exp(-jnp.maximum(error, 0.0))),
-                error > DIVERGENT,
+                tries.acceptance,
+                tries.diverging,
+                jnp.broadcast_to(tries.gradients[:, None], before.shape),
             )
             return moved, jax.tree.map(lambda all_, new: all_.at[i].set(new), trace, row)
 
@@ -212,6 +292,15 @@ def kick(step: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return b
 
 
+def _picked(first: Bool[Array, "*where"], yes: Chains, no: Chains) -> Chains:
+    """One or the other; `first` is for all, or [trial, chain]."""
+    return Chains(
+        jnp.where(first[..., None] if first.ndim else first, yes.vector, no.vector),
+        jnp.where(first, yes.log_density, no.log_density),
+        jnp.where(first[..., None] if first.ndim else first, yes.gradient, no.gradient),
+    )
+
+
 def _put(whole: Array, part: Array, first: Array, axis: int) -> Array:
     return jax.lax.dynamic_update_slice_in_dim(whole, part, first, axis=axis)
 
@@ -219,5 +308,5 @@ def _put(whole: Array, part: Array, first: Array, axis: int) -> Array:
 def _empty(chains: Chains, longest: int) -> Trace:
     return jax.tree.map(
         lambda like: jnp.zeros((longest, *like.shape), like.dtype),
-        Trace(*chains[:2], chains[1], chains[1], chains[1] > 0),
+        Trace(*chains[:2], chains[1], chains[1], chains[1] > 0, jnp.int32(chains[1])),
     )

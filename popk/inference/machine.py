@@ -143,7 +143,7 @@ class Machine:
         self, tuned: Tuned, stage: int, seeds: UInt32[np.ndarray, " trial"], target: float
     ) -> Tuned:
         """One stage of warm-up, from 1 on."""
-        chains, trace = self.run(tuned, seeds, stage, WARMUP[stage - 1])
+        chains, trace = self.run(tuned, seeds, stage, WARMUP[stage - 1], retries=False)
         tuning = retuned(tuned.tuning, trace.acceptance, target)
         arrow = tuned.arrow
         if stage > 1:
@@ -159,13 +159,17 @@ class Machine:
         stage: int,
         count: int,
         trials: int | None = None,
+        retries: bool = True,
     ) -> tuple[Chains, Trace]:
-        """`count` transitions of all chains, of the first `trials` where that is given."""
+        """`count` transitions of all chains, of the first `trials` where that is given.
+
+        `retries` says whether trajectories that diverge are tried again with shorter steps.
+        """
         rng = np.random.default_rng([2, stage])
         stretch = np.ones(CHUNK)
         stretch[:count] = rng.uniform(0.75, 1.25, count)
         blocks = -(-(trials or self.trials) // self.block)
-        schedule = Schedule(stretch, np.int32(count), np.int32(blocks))
+        schedule = Schedule(stretch, np.int32(count), np.int32(blocks), np.bool_(retries))
         chains, centring, arrow, tuning = tuned
         size, gradients = tuning.step_size, 2 * tuning.steps
         return self._spread(chains, seeds, stage, centring, arrow, size, gradients, schedule)
@@ -177,7 +181,8 @@ class Machine:
         flat, n = self.flat, self.events.subjects
         p, k, count, t = flat.population, flat.individual, points.shape[1], self.trials
         still = Arrow(np.tile(np.eye(p), (t, 1, 1)), np.zeros((t, n, k, p)), np.zeros((t, n, k, k)))
-        once = Schedule(np.zeros(CHUNK), np.int32(1), np.int32(-(-t // self.block)))
+        blocks = np.int32(-(-t // self.block))
+        once = Schedule(np.zeros(CHUNK), np.int32(1), blocks, np.bool_(False))
         width = self.chains // self.groups
         padded = np.concatenate([points, np.repeat(points[:, :1], -count % width, axis=1)], axis=1)
         ones = np.ones(t, dtype=np.int32)

@@ -258,7 +258,8 @@ class _Probe(NamedTuple):
         slopes = (gradient[:, :, self.k :] - gradient[:, :, : self.k]) / (2.0 * self.h)
         each = slopes[..., self.p :].reshape(*slopes.shape[:3], -1, self.k)
         curvature = np.moveaxis(each, 2, -1)
-        _, log_volume = np.linalg.slogdet(0.5 * (curvature + np.swapaxes(curvature, -1, -2)))
+        with np.errstate(invalid="ignore"):  # a step too far has no curvature
+            _, log_volume = np.linalg.slogdet(0.5 * (curvature + np.swapaxes(curvature, -1, -2)))
         total = np.nan_to_num(log_volume, posinf=0.0, neginf=0.0).sum(axis=-1)
         return -0.5 * (total[:, : self.p] - total[:, self.p :]) / (2.0 * h)
 

@@ -1,6 +1,6 @@
 """`Posterior`: what a sampler returns; and the protocol that every sampler follows."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from popk.inference.diagnostics import Diagnostics, diagnostics
+from popk.inference.diagnostics import Diagnostics, diagnostics, joined
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,10 +33,22 @@ class Posterior:
     log_likelihood: Float[np.ndarray, "chain draw observation"]
     method: Mapping[str, Any]
 
-    @cached_property
+    @property
     def diagnostics(self) -> Diagnostics:
         """R-hat and effective sample sizes of all draws."""
-        return diagnostics(self.draws)
+        return self.diagnosed(self.draws)
+
+    def diagnosed(self, names: Iterable[str]) -> Diagnostics:
+        """R-hat and effective sample sizes of some of the draws; each is computed once."""
+        names = tuple(names)
+        new = {name: self.draws[name] for name in names if name not in self._diagnosed}
+        if new:
+            self._diagnosed.update(diagnostics(new).by_draws(new))
+        return joined([self._diagnosed[name] for name in names])
+
+    @cached_property
+    def _diagnosed(self) -> dict[str, Diagnostics]:
+        return {}
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,15 @@ import os
 import pickle
 import platform
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
+from jax.experimental.compilation_cache.compilation_cache import reset_cache
 from jax.experimental.serialize_executable import deserialize_and_load, serialize
 
 from popk.inference.threads import on_gpu
@@ -72,7 +73,8 @@ def compiled(
             return deserialize_and_load(payload, inward, jax.tree.structure(example))
         except Exception:
             file.unlink(missing_ok=True)
-    program = make()
+    with _without_jax_cache():
+        program = make()
     try:
         payload, _, outward = serialize(program)
     except Exception:
@@ -80,6 +82,22 @@ def compiled(
     example = jax.tree.unflatten(outward, [0] * outward.num_leaves)
     _write(file, (payload, example))
     return program
+
+
+@contextmanager
+def _without_jax_cache() -> Iterator[None]:
+    """Compile anew: what JAX has read from its own files cannot be stored a second time.
+
+    XLA stores such a program without its machine code, and the next process fails when it runs.
+    """
+    before = jax.config.values["jax_enable_compilation_cache"]
+    jax.config.update("jax_enable_compilation_cache", False)
+    reset_cache()  # JAX asks once whether the cache is used
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_compilation_cache", before)
+        reset_cache()
 
 
 def recalled(key: Hashable, make: Callable[[], A]) -> A:

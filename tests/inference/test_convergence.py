@@ -64,6 +64,19 @@ def test_diagnostics_are_those_of_arviz(rho):
         np.testing.assert_allclose(found.of(found.names[i]), expected, rtol=1e-10)
 
 
+@pytest.mark.parametrize("chains", [4, 16])
+def test_diagnostics_asked_for_by_name_are_those_of_all_at_once(chains):
+    rng = np.random.default_rng(2)
+    shapes = {"TVCL": (), "CL": (3,), "omega_CL": (), "V": (2,)}
+    draws = {name: correlated(rng, (chains, DRAWS, *shape), 0.3) for name, shape in shapes.items()}
+    samples = Posterior(draws, {}, np.zeros((chains, DRAWS, 1)), {"name": "test"})
+    assert samples.diagnosed(["V", "TVCL"]).names == ("V[1]", "V[2]", "TVCL")
+    found, expected = samples.diagnostics, diagnostics(draws)
+    assert found.names == expected.names
+    for field in ("rhat", "ess_bulk", "ess_tail", "nested"):
+        np.testing.assert_array_equal(getattr(found, field), getattr(expected, field))
+
+
 def test_energy_fraction_is_that_of_arviz():
     energy = correlated(np.random.default_rng(1), (CHAINS, DRAWS), 0.9)
     # ArviZ divides the variance by draws - 1

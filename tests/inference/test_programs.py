@@ -1,5 +1,8 @@
 """Stored programs: found again, never trusted where something else was asked for."""
 
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -86,3 +89,30 @@ def test_numbers_are_recalled(folder):
     first = recalled("key", lambda: {"x": np.arange(3)})
     second = recalled("key", untraceable)
     np.testing.assert_array_equal(first["x"], second["x"])
+
+
+ANEW = """
+import sys
+import subprocess
+import sys
+
+import jax
+import numpy as np
+from popk.inference import programs
+jax.config.update("jax_compilation_cache_dir", sys.argv[1])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+programs._surroundings = lambda: sys.argv[2]
+x = np.linspace(0.0, 1.0, 50_000, dtype=np.float32)
+program = programs.compiled("key", lambda x: jax.numpy.sort(jax.numpy.exp(x) + 1.0), (x,))
+np.testing.assert_allclose(program(x), np.exp(x) + 1.0, rtol=1e-6)
+"""
+
+
+def test_a_program_in_the_cache_of_jax_is_stored_whole_by_another_version_of_popk(tmp_path):
+    # XLA stores a program that it has read from a file without its machine code
+    for version in ("old", "new", "new"):
+        command = [sys.executable, "-c", ANEW, str(tmp_path), version]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "popk").iterdir())) == 2
