@@ -74,14 +74,11 @@ class Schedule(NamedTuple):
         Transitions, at most as many as `stretch` has.
     blocks
         Blocks of trials that are run; those behind are left as they are.
-    retries
-        Whether a trajectory that diverges is tried again with shorter steps.
     """
 
     stretch: Float[NumericArray, " draw"]
     count: Int[NumericArray, ""]
     blocks: Int[NumericArray, ""]
-    retries: Bool[NumericArray, ""]
 
 
 class _Tries(NamedTuple):
@@ -121,7 +118,8 @@ def program(flat: FlatDensity, events: Events, own: Sequence[bool], block: int) 
     -------
     Callable
         (chains, data of the random keys [trial, 2], leaves of the events, centring, arrow,
-        step_size [trial], gradients [trial] of a trajectory, two to a step, schedule) to the
+        step_size [trial], gradients [trial] of a trajectory, two to a step, retries [trial],
+        whether a trajectory that diverges is tried again with shorter steps, schedule) to the
         chains after the transitions, and the trace.
     """
     tree = jax.tree.structure(events)
@@ -142,6 +140,7 @@ def program(flat: FlatDensity, events: Events, own: Sequence[bool], block: int) 
         arrow: Arrow,
         step_size: Float[Array, " trial"],
         gradients: Int[Array, " trial"],
+        retries: Bool[Array, " trial"],
         schedule: Schedule,
     ) -> tuple[Chains, Trace]:
         width, dtype = chains.vector.shape[1], chains.vector.dtype
@@ -204,7 +203,7 @@ def program(flat: FlatDensity, events: Events, own: Sequence[bool], block: int) 
                 end, u_end, error = trajectory(tries.start, tries.u, size, count)
                 diverges = error > DIVERGENT
                 accepts = jnp.log(uniform[:, 0]) < -error
-                again = jnp.where(first, diverges & ~accepts & schedule.retries, tries.again)
+                again = jnp.where(first, diverges & ~accepts & retries[:, None], tries.again)
                 chosen = first | (finer & again)
                 # What is known of the second's probability: from here, and from its end
                 refused = jnp.log1p(-jnp.exp(-jnp.maximum(error, DIVERGENT)))
@@ -249,10 +248,13 @@ def program(flat: FlatDensity, events: Events, own: Sequence[bool], block: int) 
         arrow: Arrow,
         step_size: Float[Array, " trial"],
         gradients: Int[Array, " trial"],
+        retries: Bool[Array, " trial"],
         schedule: Schedule,
     ) -> tuple[Chains, Trace]:
         if chains.vector.shape[0] == block:
-            return run_block(chains, keys, leaves, centring, arrow, step_size, gradients, schedule)
+            return run_block(
+                chains, keys, leaves, centring, arrow, step_size, gradients, retries, schedule
+            )
 
         def cut(tree: Any, i: Array) -> Any:
             return jax.tree.map(
@@ -263,7 +265,7 @@ def program(flat: FlatDensity, events: Events, own: Sequence[bool], block: int) 
             here = tuple(cut(a, i) if has else a for a, has in zip(leaves, own, strict=True))
             end, trace = run_block(
                 cut(chains, i), cut(keys, i), here, cut(centring, i), cut(arrow, i),
-                cut(step_size, i), cut(gradients, i), schedule,
+                cut(step_size, i), cut(gradients, i), cut(retries, i), schedule,
             )  # fmt: skip
             ends, traces = out
             return (

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, UInt32
+from jaxtyping import Bool, Float, UInt32
 
 from popk.inference.adaptation import (
     Tuning,
@@ -159,20 +159,22 @@ class Machine:
         stage: int,
         count: int,
         trials: int | None = None,
-        retries: bool = True,
+        retries: bool | Bool[np.ndarray, " trial"] = True,
     ) -> tuple[Chains, Trace]:
         """`count` transitions of all chains, of the first `trials` where that is given.
 
-        `retries` says whether trajectories that diverge are tried again with shorter steps.
+        `retries` says in which trials trajectories that diverge are tried again with shorter steps.
         """
         rng = np.random.default_rng([2, stage])
         stretch = np.ones(CHUNK)
         stretch[:count] = rng.uniform(0.75, 1.25, count)
         blocks = -(-(trials or self.trials) // self.block)
-        schedule = Schedule(stretch, np.int32(count), np.int32(blocks), np.bool_(retries))
+        schedule = Schedule(stretch, np.int32(count), np.int32(blocks))
         chains, centring, arrow, tuning = tuned
         size, gradients = tuning.step_size, 2 * tuning.steps
-        return self._spread(chains, seeds, stage, centring, arrow, size, gradients, schedule)
+        again = np.broadcast_to(retries, self.trials)
+        rest = (centring, arrow, size, gradients, again, schedule)
+        return self._spread(chains, seeds, stage, *rest)
 
     def gradients(
         self, points: Float[np.ndarray, "trial point d"], centring: Known
@@ -181,13 +183,13 @@ class Machine:
         flat, n = self.flat, self.events.subjects
         p, k, count, t = flat.population, flat.individual, points.shape[1], self.trials
         still = Arrow(np.tile(np.eye(p), (t, 1, 1)), np.zeros((t, n, k, p)), np.zeros((t, n, k, k)))
-        blocks = np.int32(-(-t // self.block))
-        once = Schedule(np.zeros(CHUNK), np.int32(1), blocks, np.bool_(False))
+        once = Schedule(np.zeros(CHUNK), np.int32(1), np.int32(-(-t // self.block)))
         width = self.chains // self.groups
         padded = np.concatenate([points, np.repeat(points[:, :1], -count % width, axis=1)], axis=1)
         ones = np.ones(t, dtype=np.int32)
         keys = _keys(np.zeros(t, dtype=np.uint32), 0, 0)
-        shared = (self.leaves, *_real((centring, still, np.zeros(t), ones, once)))
+        never = np.zeros(t, dtype=bool)
+        shared = (self.leaves, *_real((centring, still, np.zeros(t), ones, never, once)))
         shares = []
         for first in range(0, count, width):
             block = padded[:, first : first + width]

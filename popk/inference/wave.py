@@ -114,7 +114,11 @@ class Wave:
         )
 
     def _sample(self, tuned: Tuned) -> None:
-        chains, trace = self.machine.run(tuned, self.seeds, self.stage, CHUNK, self.active)
+        # First shorter steps for the trial alone: a second try holds up those beside it too
+        again = self.shortened[self.places] > 0
+        chains, trace = self.machine.run(
+            tuned, self.seeds, self.stage, CHUNK, self.active, retries=again
+        )
         self.tuned = tuned._replace(chains=chains)
         self._keep(trace)
         due = [place for place in range(self.active) if self._is_due(int(self.places[place]))]

@@ -86,9 +86,7 @@ def drawn(narrow, retries, count=3000, width=64, steps=2):
         rng = np.random.default_rng(5)
         points = 0.1 * rng.standard_normal((1, width, 2))
         chains = Chains(points, np.full((1, width), -np.inf), np.zeros(points.shape))
-        schedule = Schedule(
-            rng.uniform(0.75, 1.25, count), np.int32(count), np.int32(1), np.bool_(retries)
-        )
+        schedule = Schedule(rng.uniform(0.75, 1.25, count), np.int32(count), np.int32(1))
         keys = jax.random.key_data(jax.random.split(jax.random.key(7), 1))
         size = np.full(1, 0.5 * np.pi / steps)
         _, trace = run(
@@ -99,6 +97,7 @@ def drawn(narrow, retries, count=3000, width=64, steps=2):
             arrow,
             size,
             np.array([2 * steps], dtype=np.int32),
+            np.array([retries]),
             schedule,
         )
     return trace
