@@ -131,7 +131,7 @@ def _infusion(rows: str, error: Literal["proportional", "lognormal"]) -> Fit:
         },
         rows={"accept": {"SD": [int(rows.removeprefix("SD="))]}, "ignore": {"EVID": [2]}},
     )
-    return popk.fit(model, data, synthetic=True)
+    return run_fit(model, data, synthetic=True)
 
 
 @functools.cache

@@ -13,12 +13,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from popk.analysis.covariate_tests import covariate_tests
     from popk.analysis.summary import individuals, paper_line, parameters
     from popk.api import fit, load_fit, load_model, read_data
     from popk.data.dataset import Dataset
     from popk.population.model import Model
     from popk.spec.problem import PopkError, Problem
     from popk.study.fit import Fit
+    from popk.study.maximum import MaximumFit
 
 _HOME = {
     "read_data": "popk.api",
@@ -26,6 +28,7 @@ _HOME = {
     "load_fit": "popk.api",
     "fit": "popk.api",
     "Fit": "popk.study.fit",
+    "MaximumFit": "popk.study.maximum",
     "Dataset": "popk.data.dataset",
     "Model": "popk.population.model",
     "PopkError": "popk.spec.problem",
@@ -33,14 +36,17 @@ _HOME = {
     "parameters": "popk.analysis.summary",
     "individuals": "popk.analysis.summary",
     "paper_line": "popk.analysis.summary",
+    "covariate_tests": "popk.analysis.covariate_tests",
 }
 
 __all__ = [
     "Dataset",
     "Fit",
+    "MaximumFit",
     "Model",
     "PopkError",
     "Problem",
+    "covariate_tests",
     "fit",
     "individuals",
     "load_fit",

@@ -13,6 +13,7 @@ from popk.study import folder
 from popk.study.compiled import keep_compiled
 from popk.study.fit import Fit
 from popk.study.fit import fit as run_fit
+from popk.study.maximum import MaximumFit, maximum
 
 
 def read_data(path: str | Path, spec: DataSpec | None = None, **options: Any) -> Dataset:
@@ -55,8 +56,8 @@ def fit(
     dose: str | None = None,
     synthetic: bool = False,
     **sampler: Any,
-) -> Fit:
-    """Sample the posterior of a model given data.
+) -> Fit | MaximumFit:
+    """Sample the posterior of a model given data, or maximise its likelihood.
 
     Parameters
     ----------
@@ -67,25 +68,27 @@ def fit(
     synthetic
         True where the data are simulated: every table says so.
     sampler
-        As in [sampler] of fit.toml: ``draws=1000, seed=1, chains=4, precision="float64"``.
+        As in [sampler] of fit.toml: ``draws=1000, seed=1, chains=4, precision="float64"``;
+        ``method="focei"`` for maximum likelihood.
 
     Returns
     -------
-    Fit
+    Fit or MaximumFit
         Immutable; `Fit.posterior` is an ArviZ InferenceData, `Fit.converged` and `Fit.checks`
         say whether it may be believed.
     """
     keep_compiled()
-    return run_fit(
+    settings = validate(Sampler, sampler, "fit")
+    return (maximum if settings.maximises else run_fit)(
         model,
         data,
-        validate(Sampler, sampler, "fit"),
+        settings,
         dose=None if dose is None else validate(Dose, {"nominal": dose}, "fit"),
         synthetic=synthetic,
     )
 
 
-def load_fit(path: str | Path) -> Fit:
+def load_fit(path: str | Path) -> Fit | MaximumFit:
     """Read the results of a fit folder, without sampling again.
 
     Raises

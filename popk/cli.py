@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import RenderableType
 
+    from popk.analysis.covariate_tests import CovariateTests
     from popk.spec.problem import PopkError
     from popk.study.fit import Fit
     from popk.study.folder import Study
+    from popk.study.maximum import MaximumFit
 
 CLEAN, PROBLEMS, UNREADABLE, NOT_CONVERGED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -118,6 +120,64 @@ def summary(folder: Folder, as_json: Json = False) -> None:
 
 
 @app.command()
+def covariates(
+    folder: Folder,
+    refit: Annotated[
+        bool,
+        typer.Option(help="Fit again without a subject where importance sampling is unreliable."),
+    ] = True,
+    as_json: Json = False,
+) -> None:
+    """Test the candidate covariate effects of a finished fit: what the data can and cannot tell.
+
+    Candidates stand in fit.toml; by default they are the effects of the model. Writes
+    covariates.csv, figures and a complete fit folder for each model into results/.
+    Exit codes as for fit.
+    """
+    from rich.console import Console
+
+    from popk.analysis.covariate_tests import covariate_tests
+    from popk.report import terminal
+    from popk.study.compiled import keep_compiled
+    from popk.study.folder import add, load, open_study
+
+    keep_compiled()
+    study = open_study(folder)
+    fit = _posterior(load(study), study)
+    console = Console(stderr=True, highlight=False)
+    with console.status("tests") as status:
+        found = covariate_tests(
+            fit,
+            study.spec.candidates or None,
+            no_effect=study.spec.no_effect,
+            settings=study.spec.sampler,
+            refit=refit,
+            watch=status.update,
+        )
+    results = add(study.folder, _covariate_files(found, study))
+    if as_json:
+        _print(
+            {
+                "synthetic": found.synthetic,
+                "rule": found.rule,
+                "notes": list(found.notes),
+                "single": _rows(found.table),
+                "joint": _rows(found.joint),
+                "curves": {name: curve.to_dict("list") for name, curve in found.curves.items()},
+            }
+        )
+    else:
+        _print(
+            *terminal.covariate_tests(found),
+            "",
+            f"results: {results / 'covariates.csv'}, covariates.svg, bayes_factors.svg; "
+            "each model as a fit folder: candidates/",
+        )
+    if not all(own.converged for own in found.fits.values()):
+        raise typer.Exit(NOT_CONVERGED)
+
+
+@app.command()
 def schema(
     kind: Annotated[str, typer.Argument(help="model or fit")] = "model",
 ) -> None:
@@ -131,7 +191,7 @@ def schema(
     _print(kinds[kind].model_json_schema())
 
 
-def _report(result: "Fit", study: "Study", as_json: bool) -> None:
+def _report(result: "Fit | MaximumFit", study: "Study", as_json: bool) -> None:
     from popk.analysis import summary as tables
     from popk.report import terminal
     from popk.study.folder import stale
@@ -151,6 +211,7 @@ def _report(result: "Fit", study: "Study", as_json: bool) -> None:
                 "individuals": _rows(individuals),
                 "units": individuals.attrs["units"],
                 "paper_line": None if line is None else vars(line),
+                "objective": tables.objective(result),
                 "seconds": dict(result.provenance.seconds),
             }
         )
@@ -161,6 +222,7 @@ def _report(result: "Fit", study: "Study", as_json: bool) -> None:
             terminal.verdict(result.checks),
             "",
             terminal.parameters(parameters, result.synthetic),
+            *terminal.objective(tables.objective(result)),
             "",
             terminal.individuals(individuals, result.synthetic),
             *(() if line is None else ("", terminal.paper_line(line))),
@@ -177,10 +239,51 @@ def _report(result: "Fit", study: "Study", as_json: bool) -> None:
 def _sampled(method: "Mapping[str, Any]") -> str:
     """Which sampler it was, and why not the other."""
     because = method.get("instead of ensemble because")
+    if "chains" not in method:
+        detail = "".join(f", {key} {method[key]}" for key in ("nodes", "samples") if key in method)
+        return f"maximum likelihood: {method['name']}{detail}, {method['evaluations']} evaluations"
     return (
         f"sampler: {method['name']}, {method['chains']} chains x {method['draws']} draws, "
         f"seed {method['seed']}" + (f"; instead of ensemble because {because}" if because else "")
     )
+
+
+def _posterior(result: "Fit | MaximumFit", study: "Study") -> "Fit":
+    """A posterior; a maximum-likelihood fit is refused."""
+    from popk.spec.problem import PopkError, Problem
+    from popk.study.fit import Fit
+
+    if isinstance(result, Fit):
+        return result
+    raise PopkError(
+        Problem(
+            file=str(study.folder / "results"),
+            found=f"maximum-likelihood estimates ({result.provenance.method['name']})",
+            expected="a posterior",
+            cure=f'set method = "ensemble" in fit.toml and run: popk fit {study.folder}',
+        )
+    )
+
+
+def _covariate_files(found: "CovariateTests", study: "Study") -> "dict[str, str]":
+    """Table, figures, and a fit folder for each model."""
+    from popk.report import plots
+    from popk.study.folder import child
+
+    note = "# SYNTHETIC DATA\n" if found.synthetic else ""
+    joint = found.joint.add_prefix("joint_")
+    files = {
+        "covariates.csv": f"{note}# {found.rule}\n" + found.table.join(joint).to_csv(),
+        "covariates.svg": plots.svg(
+            plots.forest(found.table, found.joint, found.no_effect, found.synthetic)
+        ),
+    }
+    if found.curves:
+        files["bayes_factors.svg"] = plots.svg(plots.evidence(found.curves, found.synthetic))
+    for name, spec in found.specs.items():
+        for file, text in child(study, spec, depth=3).items():
+            files[f"candidates/{name}/{file}"] = text
+    return files
 
 
 def _rows(table: "pd.DataFrame") -> dict[str, Any]:
@@ -188,7 +291,7 @@ def _rows(table: "pd.DataFrame") -> dict[str, Any]:
     return json.loads(table.to_json(orient="index") or "{}")
 
 
-def _files(result: "Fit") -> dict[str, str]:
+def _files(result: "Fit | MaximumFit") -> dict[str, str]:
     """Text of the tables of results/."""
     from popk.analysis import summary as tables
 

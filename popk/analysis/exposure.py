@@ -6,11 +6,12 @@ from jaxtyping import Float
 from popk.data.dataset import Dataset
 from popk.spec.units import conversion_factor
 from popk.study.fit import Fit, dosed_size
+from popk.study.maximum import MaximumFit
 
 Draws = Float[np.ndarray, "chain draw subject"]
 
 
-def css_actual(fit: Fit) -> Draws | None:
+def css_actual(fit: Fit | MaximumFit) -> Draws | None:
     """Css = rate/CL at each subject's own infusion rate, the one given for the longest time.
 
     Returns
@@ -27,7 +28,7 @@ def css_actual(fit: Fit) -> Draws | None:
     return _css(fit, rate, f"({amount})/({time})")
 
 
-def css_nominal(fit: Fit) -> Draws | None:
+def css_nominal(fit: Fit | MaximumFit) -> Draws | None:
     """Css = rate/CL at the nominal dose; None where there is no infusion or no nominal dose.
 
     Raises
@@ -61,7 +62,7 @@ def main_rate(data: Dataset) -> Float[np.ndarray, " subject"]:
     return rates
 
 
-def _css(fit: Fit, rate: Float[np.ndarray, " subject"], unit: str) -> Draws:
+def _css(fit: Fit | MaximumFit, rate: Float[np.ndarray, " subject"], unit: str) -> Draws:
     spec = fit.model.spec
     factor = conversion_factor(f"({unit})/({spec.parameters['CL'].unit})", spec.units.concentration)
     return factor * rate / fit.samples.draws["CL"]

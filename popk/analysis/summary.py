@@ -9,28 +9,40 @@ from jaxtyping import Float
 
 from popk.analysis.exposure import css_actual, css_nominal
 from popk.population.events import arrange
+from popk.population.model import Model
 from popk.population.parameters import distribution
 from popk.spec.model import Variability
 from popk.spec.priors import LogNormal, Prior
 from popk.spec.units import conversion_factor
 from popk.study.fit import Fit
+from popk.study.maximum import MaximumFit, objective_of
 
 PRIOR_DRIVEN = 0.5
 """Contraction below which a posterior is called driven by the prior."""
+LEAST_OMEGA = 1e-3
+"""SD on the log scale below which a maximum-likelihood omega is at the edge of what is allowed."""
+Z90 = 1.6448536269514722
 
 
-def parameters(fit: Fit) -> pd.DataFrame:
+def parameters(fit: Fit | MaximumFit) -> pd.DataFrame:
     """Population parameters, one a row.
 
     Returns
     -------
     DataFrame
-        Index: parameter. ``unit``; ``median``, ``mean``, ``sd``; ``q5``, ``q95`` (90 % interval,
-        equal tails); ``rhat`` (rank-normalised), ``ess_bulk``, ``ess_tail``; ``cv_percent`` (for
-        an omega, which is an SD on the log scale: 100 sqrt(exp(omega²) - 1)); ``shrinkage`` of
-        its etas, 1 - SD(posterior mean eta)/omega; ``contraction`` = 1 - posterior variance /
-        prior variance (on the log scale for a log-normal prior); ``note``.
+        Index: parameter. ``unit``. For a posterior: ``median``, ``mean``, ``sd``; ``q5``, ``q95``
+        (90 % interval, equal tails); ``rhat`` (rank-normalised), ``ess_bulk``, ``ess_tail``;
+        ``cv_percent`` (for an omega, which is an SD on the log scale: 100 sqrt(exp(omega²) - 1));
+        ``shrinkage`` of its etas, 1 - SD(posterior mean eta)/omega; ``contraction`` = 1 -
+        posterior variance / prior variance (on the log scale for a log-normal prior); ``note``.
+        For maximum likelihood: ``estimate``; ``se`` (by the Hessian) and ``se_sandwich`` (NONMEM's
+        default); ``rse_percent`` (100 se/estimate); ``q5``, ``q95`` (90 % confidence interval: on
+        the log scale for what cannot be negative, by Fisher's z for a correlation);
+        ``cv_percent``; ``shrinkage`` of etas, and for one sigma of the residuals, 1 - SD(IWRES);
+        ``note``.
     """
+    if isinstance(fit, MaximumFit):
+        return _estimates(fit)
     model, draws = fit.model, fit.samples.draws
     rows = {}
     for name in (*model.population_names, *model.correlation_names):
@@ -53,7 +65,67 @@ def parameters(fit: Fit) -> pd.DataFrame:
     return table
 
 
-def individuals(fit: Fit) -> pd.DataFrame:
+def _estimates(fit: MaximumFit) -> pd.DataFrame:
+    found, model = fit.estimate, fit.model
+    rows = {}
+    for name in found.names:
+        value, se = found[name], found.se(name)
+        low, high = _confidence(fit, name)
+        rows[name] = {
+            "unit": _unit(fit, name),
+            "estimate": value,
+            "se": se,
+            "se_sandwich": found.se(name, sandwich=True),
+            "rse_percent": 100.0 * se / abs(value) if value else math.nan,
+            "q5": low,
+            "q95": high,
+            "cv_percent": _cv(fit, name, np.array([value])),
+            "shrinkage": _shrinkage_of_modes(fit, name),
+            "note": "at the edge: no variability seen" if _vanishes(model, name, value) else "",
+        }
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    table.index.name = "parameter"
+    return table
+
+
+def objective(fit: Fit | MaximumFit) -> dict[str, float]:
+    """OFV, -2 log L, AIC, BIC and condition number of a maximum-likelihood fit; else empty.
+
+    OFV is -2 log L without N log(2 pi), N measured rows, as NONMEM prints it.
+    """
+    return objective_of(fit) if isinstance(fit, MaximumFit) else {}
+
+
+def _confidence(fit: MaximumFit, name: str) -> tuple[float, float]:
+    """90 % interval, on the scale on which the estimate is nearest to normal."""
+    value, se = fit.estimate[name], fit.estimate.se(name)
+    if name in fit.model.correlation_names:
+        middle, spread = math.atanh(value), se / (1.0 - value**2)
+        return math.tanh(middle - Z90 * spread), math.tanh(middle + Z90 * spread)
+    if name.startswith(("TV", "omega_", "sigma")):
+        if _vanishes(fit.model, name, value):
+            return math.nan, math.nan
+        with np.errstate(over="ignore"):  # a parameter that the data leave open
+            low, high = value * np.exp(np.array([-Z90, Z90]) * se / value)
+        return float(low), float(high)
+    return value - Z90 * se, value + Z90 * se
+
+
+def _vanishes(model: Model, name: str, value: float) -> bool:
+    return name not in model.fixed() and name.startswith("omega_") and value < LEAST_OMEGA
+
+
+def _shrinkage_of_modes(fit: MaximumFit, name: str) -> float:
+    """NONMEM's ETASHRINKSD and EPSSHRINKSD, as fractions."""
+    if name.startswith("omega_") and fit.data.subjects > 1:
+        eta = fit.etas[name.removeprefix("omega_")]
+        return 1.0 - float(eta.std(ddof=1)) / fit.estimate[name]
+    if name == "sigma":
+        return objective_of(fit)["epsilon shrinkage"]
+    return math.nan
+
+
+def individuals(fit: Fit | MaximumFit) -> pd.DataFrame:
     """Individual parameters, one subject a row.
 
     Returns
@@ -62,7 +134,8 @@ def individuals(fit: Fit) -> pd.DataFrame:
         Index: ID. For each of CL and V (in the parameter's unit, and per unit of its scale where
         it has one), the half-life, and for infusions Css at the subject's own rate (the one given
         longest) and at the nominal dose: ``NAME``, ``NAME_q5``, ``NAME_q95``: posterior median
-        and 90 % interval. Units stand in ``table.attrs["units"]``.
+        and 90 % interval; for maximum likelihood those of the subject's conditional distribution
+        at the estimates (empirical Bayes). Units stand in ``table.attrs["units"]``.
     """
     quantities, units = individual_draws(fit)
     columns = {}
@@ -76,7 +149,7 @@ def individuals(fit: Fit) -> pd.DataFrame:
 
 
 def individual_draws(
-    fit: Fit,
+    fit: Fit | MaximumFit,
 ) -> tuple[dict[str, Float[np.ndarray, "chain draw subject"]], dict[str, str]]:
     """Draws of every individual quantity, and the units. Of time-varying ones: at baseline."""
     spec, draws = fit.model.spec, fit.samples.draws
@@ -130,7 +203,7 @@ class PaperLine:
         )
 
 
-def paper_line(fit: Fit) -> PaperLine | None:
+def paper_line(fit: Fit | MaximumFit) -> PaperLine | None:
     """The published kind of summary; None without infusions or without a nominal dose."""
     quantities, units = individual_draws(fit)
     css = quantities.get("Css_nominal")
@@ -170,7 +243,7 @@ def _described(values: Float[np.ndarray, " draw"]) -> dict[str, float]:
     }
 
 
-def _unit(fit: Fit, name: str) -> str:
+def _unit(fit: Fit | MaximumFit, name: str) -> str:
     spec = fit.model.spec
     if name.startswith("TV"):
         return spec.typical_unit(name[2:])
@@ -191,13 +264,13 @@ def _unit(fit: Fit, name: str) -> str:
     return ""
 
 
-def _variability(fit: Fit, omega: str) -> Variability:
+def _variability(fit: Fit | MaximumFit, omega: str) -> Variability:
     variability = fit.model.spec.parameters[omega.removeprefix("omega_")].variability
     assert variability is not None
     return variability
 
 
-def _cv(fit: Fit, name: str, values: Float[np.ndarray, " draw"]) -> float:
+def _cv(fit: Fit | MaximumFit, name: str, values: Float[np.ndarray, " draw"]) -> float:
     if not name.startswith("omega_"):
         return math.nan
     omega = float(np.median(values))
@@ -237,13 +310,13 @@ def _contraction(fit: Fit, name: str, values: Float[np.ndarray, " draw"]) -> flo
     return 1.0 - float(values.var()) / float(np.asarray(distribution(prior).variance))
 
 
-def _scale(fit: Fit, name: str) -> Float[np.ndarray, " subject"]:
+def _scale(fit: Fit | MaximumFit, name: str) -> Float[np.ndarray, " subject"]:
     """Factor of each subject's scale at baseline, e.g. BSA in m²."""
     events, _ = arrange(fit.model.spec, fit.data)
     return np.exp(np.asarray(events.log_scale[name])[:, 0])
 
 
-def _turnover(fit: Fit) -> float:
+def _turnover(fit: Fit | MaximumFit) -> float:
     """V/CL in the model's time, for one V unit over one CL unit."""
     parameters, time = fit.model.spec.parameters, fit.model.spec.units.time
     return conversion_factor(f"({parameters['V'].unit})/({parameters['CL'].unit})", time)

@@ -27,22 +27,20 @@ def shown(console: Console) -> Iterator[Show]:
         with Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.completed}/{task.total} draws x {task.fields[chains]} chains"),
-            TextColumn("{task.fields[divergences]} divergences"),
+            TextColumn("{task.fields[done]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=console,
         ) as bar:
-            task = bar.add_task("compiling", total=None, chains="-", divergences=0)
+            task = bar.add_task("compiling", total=None, done="")
 
             def update(reached: "Reached", /) -> None:
                 bar.update(
                     task,
                     description=reached.phase,
                     completed=reached.done,
-                    total=reached.total,
-                    chains=reached.chains,
-                    divergences=reached.divergences,
+                    total=reached.total if reached.chains else None,
+                    done=_done(reached),
                 )
 
             yield update
@@ -61,10 +59,19 @@ def shown(console: Console) -> Iterator[Show]:
                 left = (now - start) / done * (reached.total - reached.done) if done else None
                 time_left = "" if left is None else f", at most {left:.0f} s left"
                 console.print(
-                    f"{reached.phase}: {reached.done}/{reached.total} draws "
-                    f"x {reached.chains} chains, {reached.divergences} divergences" + time_left,
+                    f"{reached.phase}: {_done(reached)}{time_left if reached.chains else ''}",
                     highlight=False,
                     soft_wrap=True,
                 )
 
         yield write
+
+
+def _done(reached: "Reached") -> str:
+    """What has been done so far, in words."""
+    if not reached.chains:
+        return f"{reached.done} evaluations of the likelihood"
+    return (
+        f"{reached.done}/{reached.total} draws x {reached.chains} chains, "
+        f"{reached.divergences} divergences"
+    )

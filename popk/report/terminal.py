@@ -14,6 +14,7 @@ from popk.spec.problem import Problem
 if TYPE_CHECKING:
     import pandas as pd
 
+    from popk.analysis.covariate_tests import CovariateTests
     from popk.analysis.summary import PaperLine
     from popk.data.overview import CovariateOverview, Overview, Span
     from popk.inference.convergence import Check
@@ -98,7 +99,7 @@ def _covariates(covariates: Iterable["CovariateOverview"]) -> Table:
 
 
 def verdict(checks: Sequence["Check"]) -> RenderableType:
-    """The convergence gate, failures first."""
+    """The checks, failures first."""
     failed = [check for check in checks if not check.passed]
     table = _table("check", "value", "threshold", "worst at", "")
     for check in sorted(checks, key=lambda c: c.passed):
@@ -119,7 +120,9 @@ def verdict(checks: Sequence["Check"]) -> RenderableType:
 
 
 def parameters(table: "pd.DataFrame", synthetic: bool) -> RenderableType:
-    """The population table."""
+    """The population table, of a posterior or of maximum-likelihood estimates."""
+    if "estimate" in table:
+        return _estimates(table, synthetic)
     shown = _table(
         "parameter", "unit", "median", "mean", "SD", "90 % interval", "CV %", "shrinkage",
         "R-hat", "ESS bulk", "ESS tail", "contraction", "note",
@@ -142,6 +145,42 @@ def parameters(table: "pd.DataFrame", synthetic: bool) -> RenderableType:
     return shown
 
 
+def _estimates(table: "pd.DataFrame", synthetic: bool) -> RenderableType:
+    shown = _table(
+        "parameter", "unit", "estimate", "SE", "SE sandwich", "RSE %", "90 % confidence",
+        "CV %", "shrinkage", "note",
+        title="Population" + (f"  ({SYNTHETIC})" if synthetic else ""),
+    )  # fmt: skip
+    for name, row in table.iterrows():
+        shown.add_row(
+            escape(str(name)),
+            escape(str(row["unit"])),
+            *(_number(row[key]) for key in ("estimate", "se", "se_sandwich")),
+            _number(row["rse_percent"], 3),
+            f"{_number(row['q5'])} to {_number(row['q95'])}",
+            _number(row["cv_percent"], 3),
+            _percent(row["shrinkage"]),
+            Text(str(row["note"]), style="yellow"),
+        )
+    return shown
+
+
+def objective(found: "Mapping[str, float]") -> list[RenderableType]:
+    """The objective function of a maximum-likelihood fit, and what is derived from it."""
+    if not found:
+        return []
+    error = found["OFV Monte Carlo error"]
+    parts = [
+        f"OFV {found['OFV']:.3f}" + (f" (Monte Carlo error {error:.2g})" if error else ""),
+        f"-2 log L {found['-2 log L']:.3f}",
+        f"AIC {found['AIC']:.2f}",
+        f"BIC {found['BIC']:.2f}",
+        f"condition number {found['condition number']:.3g}"
+        + (" (above 1000: ill-conditioned)" if found["condition number"] > 1000 else ""),
+    ]
+    return ["", Text(", ".join(parts), style="bold")]
+
+
 def individuals(table: "pd.DataFrame", synthetic: bool) -> RenderableType:
     """The individual table: median and 90 % interval of each quantity."""
     units: Mapping[str, str] = table.attrs["units"]
@@ -159,6 +198,57 @@ def individuals(table: "pd.DataFrame", synthetic: bool) -> RenderableType:
             ),
         )
     return shown
+
+
+def covariate_tests(found: "CovariateTests") -> list[RenderableType]:
+    """Ratios and verdicts first, then every other test of each candidate."""
+    ratios = _table(
+        "candidate", "contrast", "ratio", "90 % interval", "95 % interval",
+        "P(side of 1)", "P(no-effect range)", "verdict",
+        title="Covariate effects" + (f"  ({SYNTHETIC})" if found.synthetic else ""),
+    )  # fmt: skip
+    for table, how in ((found.table, ""), (found.joint, " (all together)")):
+        if how and len(found.joint) == 1:
+            continue
+        for name, row in table.iterrows():
+            ratios.add_row(
+                escape(f"{name}{how}"),
+                escape(f"{row['parameter']}: {row['contrast']}"),
+                _number(row["ratio"], 3),
+                f"{_number(row['q5'], 3)} to {_number(row['q95'], 3)}",
+                f"{_number(row['q2_5'], 3)} to {_number(row['q97_5'], 3)}",
+                f"{row['direction']:.3f}",
+                f"{row['inside']:.3f}",
+                Text(str(row["verdict"]), style="bold"),
+            )
+    tests = _table("candidate", "test", "value", "error", "p", "")
+    for name, row in found.table.iterrows():
+        own = escape(str(name))
+        tests.add_row(
+            own, "Bayes factor BF01 (Savage-Dickey)", _number(row["BF01"], 3),
+            _number(row["BF01_error"], 2), "", escape(str(row["evidence"])),
+        )  # fmt: skip
+        tests.add_row(
+            own, "elpd with less without, observations", f"{row['loo']:.2f}",
+            f"{row['loo_error']:.2f}", "",
+            f"{row['loo_unreliable']:.0f} with Pareto k above 0.7",
+        )  # fmt: skip
+        tests.add_row(
+            own, "elpd with less without, subjects", f"{row['loso']:.2f}",
+            f"{row['loso_error']:.2f}", "", f"{row['loso_refitted']:.0f} left out by another fit",
+        )  # fmt: skip
+        tests.add_row(
+            own, f"likelihood ratio, delta OFV ({row['df']:.0f} df)", f"{row['dOFV']:.3f}", "",
+            _number(row["p"], 3), "",
+        )  # fmt: skip
+        low, high = _number(row["classical_q2_5"], 3), _number(row["classical_q97_5"], 3)
+        interval = "" if low == "-" else f"95 % {low} to {high}"
+        tests.add_row(
+            own, escape(str(row["classical"])), _number(row["classical_value"], 3), "",
+            _number(row["classical_p"], 3), interval,
+        )  # fmt: skip
+    notes = [Text(note, style="yellow") for note in found.notes]
+    return [ratios, Text(f"Rule: {found.rule}", style="dim"), "", tests, *notes]
 
 
 def paper_line(line: "PaperLine") -> RenderableType:

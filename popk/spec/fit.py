@@ -1,7 +1,7 @@
 """What a fit file says: which model, which data, what its columns mean, how to sample."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import (
     Field,
@@ -12,6 +12,7 @@ from pydantic import (
     model_validator,
 )
 
+from popk.spec.model import CovariateEffect
 from popk.spec.record import Record, read_record
 from popk.spec.units import check_unit, quantity
 
@@ -142,12 +143,18 @@ def _nominal_unit(dose: str) -> str:
     raise ValueError(f"{dose!r} is no dose rate such as '15 ug/m^2/day', '28 ug/day', '1 ug/kg/h'")
 
 
+Likelihood = Literal["focei", "laplace", "agq", "importance"]
+"""Ways to integrate the subjects' own numbers out, for maximum likelihood."""
+
+
 class Sampler(Record):
-    """How the posterior is sampled.
+    """How a model is fitted: by which sampler, or by which approximation of the likelihood.
 
     method
         "ensemble": many chains in lockstep, until the convergence gate holds, at most `draws` of
-        each. "nuts": NumPyro's No-U-Turn sampler, `draws` of each chain.
+        each. "nuts": NumPyro's No-U-Turn sampler, `draws` of each chain. Or maximum likelihood,
+        in which priors only say where to begin and what values are allowed: "focei" (as
+        NONMEM's), "laplace", "agq" (adaptive Gauss-Hermite quadrature), "importance" (sampling).
     chains, warmup
         By default 32 and automatic for "ensemble", 4 and 1000 for "nuts".
     ess
@@ -156,9 +163,13 @@ class Sampler(Record):
         By default 0.8 for "ensemble", 0.9 for "nuts".
     precision, device
         Of the sampler's arithmetic, and what it runs on. A single small fit is faster on the CPU.
+    nodes
+        Of "agq", for each of a subject's etas.
+    samples
+        Of "importance", for each subject.
     """
 
-    method: Literal["ensemble", "nuts"] = "ensemble"
+    method: Literal["ensemble", "nuts", "focei", "laplace", "agq", "importance"] = "ensemble"
     draws: PositiveInt = 1000
     warmup: PositiveInt | None = None
     chains: PositiveInt | None = None
@@ -167,10 +178,30 @@ class Sampler(Record):
     ess: PositiveFloat = 400.0
     precision: Literal["float32", "float64"] = "float64"
     device: Literal["cpu", "gpu"] = "cpu"
+    nodes: Annotated[int, Field(ge=1, le=25)] = 7
+    samples: Annotated[int, Field(ge=10, le=100_000)] = 1000
+
+    @property
+    def maximises(self) -> bool:
+        """Whether the method is one of maximum likelihood."""
+        return self.method in get_args(Likelihood)
+
+    @model_validator(mode="after")
+    def _exact(self) -> "Sampler":
+        if self.maximises and (self.precision, self.device) != ("float64", "cpu"):
+            raise ValueError(f'method "{self.method}" computes in float64 on the CPU')
+        return self
 
 
 class FitSpec(DataSpec):
-    """A whole fit file. Paths are relative to the file's own folder."""
+    """A whole fit file. Paths are relative to the file's own folder.
+
+    candidates
+        Covariate effects that `popk covariates` tests, each written as in a model file; by default
+        those of the model.
+    no_effect
+        Ratios of a parameter that are taken for no effect.
+    """
 
     model: str
     data: str
@@ -179,6 +210,17 @@ class FitSpec(DataSpec):
     synthetic: bool = False
     dose: Dose | None = None
     sampler: Sampler = Sampler()
+    candidates: tuple[CovariateEffect, ...] = ()
+    no_effect: tuple[PositiveFloat, PositiveFloat] = (0.80, 1.25)
+
+    @model_validator(mode="after")
+    def _testable(self) -> "FitSpec":
+        names = [effect.name for effect in self.candidates]
+        if len(set(names)) != len(names):
+            raise ValueError("the same candidate is written twice")
+        if not self.no_effect[0] < 1.0 < self.no_effect[1]:
+            raise ValueError("no_effect is a range of ratios around 1, e.g. [0.8, 1.25]")
+        return self
 
 
 def read_fit(path: str | Path) -> FitSpec:

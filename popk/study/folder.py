@@ -6,7 +6,7 @@ import os
 import pickle
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,11 +22,18 @@ from popk.inference.diagnostics import diagnostics
 from popk.inference.posterior import Posterior, Progress
 from popk.population.model import Model
 from popk.spec.fit import FitSpec, Sampler, read_fit
-from popk.spec.model import read_model
+from popk.spec.model import ModelSpec, read_model
 from popk.spec.problem import PopkError, Problem
 from popk.spec.record import validate
 from popk.study.fit import Fit, Provenance, dosed_size, fit, hashes, versions
 from popk.study.labelled import labelled, samples_from
+from popk.study.maximum import (
+    MaximumFit,
+    arrays_of,
+    maximum,
+    maximum_from,
+    objective_of,
+)
 from popk.study.netcdf import write_netcdf
 
 CHECKPOINT = ".checkpoint.pickle"
@@ -76,9 +83,9 @@ def with_sampler(study: Study, **settings: str | None) -> Study:
 
 def run(
     study: Study,
-    tables: Callable[[Fit], dict[str, str]],
+    tables: Callable[[Fit | MaximumFit], dict[str, str]],
     watch: Callable[[Progress], None] | None = None,
-) -> Fit:
+) -> Fit | MaximumFit:
     """Fit what the folder names and replace its results.
 
     Parameters
@@ -110,7 +117,7 @@ def run(
             watch(progress)
 
     try:
-        result = fit(
+        result = (maximum if study.spec.sampler.maximises else fit)(
             study.model,
             study.data,
             study.spec.sampler,
@@ -129,7 +136,7 @@ def run(
     return result
 
 
-def save(result: Fit, folder: str | Path, tables: dict[str, str]) -> None:
+def save(result: Fit | MaximumFit, folder: str | Path, tables: dict[str, str]) -> None:
     """Write results/ whole, then put it in the place of the old one.
 
     Raises
@@ -143,8 +150,12 @@ def save(result: Fit, folder: str | Path, tables: dict[str, str]) -> None:
         _recover(folder)
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir()
-        parts = labelled(result.model, result.data, result.samples)
-        write_netcdf(new / "posterior.nc", parts)
+        if isinstance(result, Fit):
+            parts = labelled(result.model, result.data, result.samples)
+            write_netcdf(new / "posterior.nc", parts)
+        else:
+            arrays: Any = arrays_of(result)
+            np.savez_compressed(new / "estimates.npz", **arrays)
         (new / "run.json").write_text(_run_record(result), encoding="utf-8")
         for name, text in tables.items():
             (new / name).write_text(text, encoding="utf-8")
@@ -167,7 +178,61 @@ def save(result: Fit, folder: str | Path, tables: dict[str, str]) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _run_record(result: Fit) -> str:
+def add(folder: str | Path, files: Mapping[str, str | bytes]) -> Path:
+    """Write further files into results/, each whole; those of other names stay.
+
+    Returns
+    -------
+    Path
+        The results.
+
+    Raises
+    ------
+    popk.PopkError
+        If they cannot be written.
+    """
+    results = Path(folder) / "results"
+    for name, content in files.items():
+        path = results / name
+        part = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part.write_bytes(content.encode() if isinstance(content, str) else content)
+            part.replace(path)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise PopkError(
+                Problem(
+                    file=str(path),
+                    found=f"a file that cannot be written ({error})",
+                    expected="a folder that may be written, with space left",
+                    cure="mend that and give the command again",
+                ),
+                unreadable=True,
+            ) from None
+    return results
+
+
+def child(study: Study, spec: ModelSpec, depth: int) -> dict[str, str]:
+    """A fit folder's files for another model and the same data.
+
+    `depth` says how many folders below the study's own the new one lies.
+    """
+    import tomli_w
+
+    up = "../" * depth
+    fit_spec = study.spec.model_copy(
+        update={"model": "model.toml", "data": f"{up}{study.spec.data}", "name": spec.name}
+    )
+    plain = {"mode": "json", "exclude_none": True, "exclude_defaults": True}
+    note = "# SYNTHETIC DATA\n" if study.spec.synthetic else ""
+    return {
+        "model.toml": tomli_w.dumps(spec.model_dump(mode="json", exclude_none=True)),
+        "fit.toml": note + tomli_w.dumps(fit_spec.model_dump(**plain)),
+    }
+
+
+def _run_record(result: Fit | MaximumFit) -> str:
     record = {
         "name": result.name,
         "synthetic": result.synthetic,
@@ -175,66 +240,73 @@ def _run_record(result: Fit) -> str:
         "checks": [asdict(check) for check in result.checks],
         "provenance": asdict(result.provenance),
     }
+    if isinstance(result, MaximumFit):
+        record["objective"] = objective_of(result)
     # JSON has no NaN and no infinity: null
     finite = json.loads(json.dumps(record, default=_plain), parse_constant=lambda _: None)
     return json.dumps(finite, indent=2, allow_nan=False)
 
 
-def load(study: Study) -> Fit:
-    """Read the results of a fit folder.
+def load(study: Study) -> Fit | MaximumFit:
+    """Read the results of a fit folder: a posterior's, or maximum-likelihood estimates.
 
     Raises
     ------
     popk.PopkError
         If there are none, or they cannot be read.
     """
-    import arviz
-
     _recover(study.folder)
     results = study.folder / "results"
     try:
         run_record = json.loads((results / "run.json").read_text(encoding="utf-8"))
-        idata = arviz.from_netcdf(str(results / "posterior.nc"))
-        samples = samples_from(idata, run_record["provenance"]["method"])
-        subjects = tuple(map(str, idata["posterior"]["subject"].values))
         checks = tuple(
             Check(**{**check, "value": math.nan if check["value"] is None else check["value"]})
             for check in run_record["checks"]
         )
         provenance = Provenance(**run_record["provenance"])
+        about = (checks, provenance, study.spec.dose, study.spec.synthetic, run_record["name"])
+        if "objective" in run_record:
+            with np.load(results / "estimates.npz", allow_pickle=False) as arrays:
+                kept = maximum_from(dict(arrays), provenance.method)
+            draws, observations = kept.samples.draws, kept.iwres.size
+            _require_same_shape(study, draws, kept.ids, observations)
+            return MaximumFit(
+                study.model, study.data, kept.estimate, kept.etas, kept.iwres, kept.samples, *about
+            )
+        samples, subjects = _samples(results, provenance)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise PopkError(
             Problem(
                 file=str(results),
                 found=f"no complete results ({type(error).__name__}: {error})",
-                expected="run.json and posterior.nc as a fit writes them",
+                expected="run.json, and posterior.nc or estimates.npz, as a fit writes them",
                 cure=f"run: popk fit {study.folder}",
             ),
             unreadable=True,
         ) from None
-    _require_same_shape(study, samples, subjects)
-    return Fit(
-        study.model,
-        study.data,
-        samples,
-        checks,
-        diagnostics(samples.draws),
-        provenance,
-        study.spec.dose,
-        study.spec.synthetic,
-        run_record["name"],
-    )
+    _require_same_shape(study, samples.draws, subjects, samples.log_likelihood.shape[2])
+    found = diagnostics(samples.draws)
+    return Fit(study.model, study.data, samples, checks, found, *about[1:])
 
 
-def _require_same_shape(study: Study, samples: Posterior, subjects: tuple[str, ...]) -> None:
+def _samples(results: Path, provenance: Provenance) -> tuple[Posterior, tuple[str, ...]]:
+    """The draws, and the subjects that they are of."""
+    import arviz
+
+    idata = arviz.from_netcdf(str(results / "posterior.nc"))
+    subjects = tuple(map(str, idata["posterior"]["subject"].values))
+    return samples_from(idata, provenance.method), subjects
+
+
+def _require_same_shape(
+    study: Study, draws: Mapping[str, np.ndarray], subjects: tuple[str, ...], observations: int
+) -> None:
     """Refuse results whose numbers have no place in the tables of this model and these data."""
     model, data = study.model, study.data
-    names = {*model.population_names, *model.correlation_names, *model.spec.parameters}
-    if (
-        names - samples.draws.keys()
-        or subjects != data.ids
-        or samples.log_likelihood.shape[2] != data.observations
-    ):
+    names = set(model.spec.parameters)
+    if not study.spec.sampler.maximises:
+        names |= {*model.population_names, *model.correlation_names}
+    if names - draws.keys() or subjects != data.ids or observations != data.observations:
         raise PopkError(
             Problem(
                 file=str(study.folder / "results"),
@@ -245,7 +317,7 @@ def _require_same_shape(study: Study, samples: Posterior, subjects: tuple[str, .
         )
 
 
-def stale(study: Study, result: Fit) -> list[str]:
+def stale(study: Study, result: Fit | MaximumFit) -> list[str]:
     """What has changed since the results were made: "model", "data", "data as read", "sampler"."""
     now = hashes(study.model, study.data, study.spec.sampler)
     return [what for what, value in now.items() if result.provenance.hashes.get(what) != value]

@@ -1,0 +1,158 @@
+"""How well a model predicts what it has not seen: an observation, or a whole subject.
+
+Expected log predictive densities by Pareto-smoothed importance sampling (Vehtari, Gelman, Gabry,
+Stat Comput 2017;27:1413-32). For a subject left out the likelihood has its etas integrated out
+(adaptive quadrature): given them no draw knows a subject that was not in the data, and the
+importance weights of a whole subject would have no variance.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.special import logsumexp
+
+from popk.data.dataset import Dataset
+from popk.spec.fit import Sampler as SamplerSpec
+from popk.study.fit import Fit
+from popk.study.fit import fit as run_fit
+from popk.study.maximum import prepare_likelihood
+
+UNRELIABLE = 0.7
+"""Pareto k above which importance sampling is not relied on (ibid., sec. 2.1)."""
+DRAWS = 500
+"""Draws for which the likelihood of subjects is computed."""
+NODES = 5
+
+
+class Predictive(NamedTuple):
+    """Log predictive densities of units left out one by one.
+
+    Attributes
+    ----------
+    elpd
+        [unit] of each observation or subject.
+    k
+        [unit] Pareto k; NaN where the model was fitted again without the unit.
+    refitted
+        Units for which that was done.
+    """
+
+    elpd: Float[np.ndarray, " unit"]
+    k: Float[np.ndarray, " unit"]
+    refitted: Int[np.ndarray, " refit"]
+
+    @property
+    def total(self) -> float:
+        """Sum over the units."""
+        return float(self.elpd.sum())
+
+    @property
+    def unreliable(self) -> int:
+        """Units whose Pareto k says that their density is not known."""
+        return int(np.sum(self.k > UNRELIABLE))
+
+
+class Difference(NamedTuple):
+    """The sum of `elpd` of one model less that of another, and its standard error."""
+
+    difference: float
+    error: float
+
+
+def difference(first: Predictive, second: Predictive) -> Difference:
+    """By how much the first model predicts better; the error is over units."""
+    each = first.elpd - second.elpd
+    return Difference(float(each.sum()), float(np.sqrt(each.size * each.var(ddof=1))))
+
+
+def over_observations(fit: Fit) -> Predictive:
+    """Leave one observation out."""
+    log_likelihood = fit.samples.log_likelihood
+    flat = log_likelihood.reshape(-1, log_likelihood.shape[-1])
+    return _smoothed(flat)
+
+
+def over_subjects(
+    fit: Fit,
+    *,
+    refit: bool = True,
+    watch: Callable[[str], None] | None = None,
+) -> Predictive:
+    """Leave one subject out; fitted again without it where importance sampling is not reliable."""
+    found = _smoothed(subject_likelihood(fit, fit.data))
+    again = np.flatnonzero(found.k > UNRELIABLE) if refit else np.zeros(0, dtype=int)
+    elpd, k = found.elpd.copy(), found.k.copy()
+    for i in again.tolist():
+        if watch is not None:
+            watch(f"{fit.name or 'fit'} without ID {fit.data.ids[i]}")
+        elpd[i] = without(fit, i)
+        k[i] = np.nan
+    return Predictive(elpd, k, again)
+
+
+def without(fit: Fit, subject: int) -> float:
+    """Log predictive density of a subject, by a fit of all others."""
+    others = np.delete(np.arange(fit.data.subjects), subject)
+    settings = SamplerSpec(seed=fit.provenance.seed)
+    rest = run_fit(fit.model, of_subjects(fit.data, others), settings)
+    density = subject_likelihood(rest, of_subjects(fit.data, np.array([subject])))
+    return float(logsumexp(density) - np.log(density.size))
+
+
+def of_subjects(data: Dataset, own: Int[np.ndarray, " chosen"]) -> Dataset:
+    """Some subjects of a data set."""
+    arrays = {
+        name: getattr(data, name)[own]
+        for name in ("line", "mask", "time", "evid", "amount", "rate", "ss", "addl", "interval",
+                     "observed", "dv", "censoring", "lower", "upper")
+    }  # fmt: skip
+    covariates = {name: values[own] for name, values in data.covariates.items()}
+    ids = tuple(data.ids[i] for i in own)
+    return replace(data, ids=ids, covariates=covariates, **arrays)
+
+
+def subject_likelihood(fit: Fit, data: Dataset) -> Float[np.ndarray, "draw subject"]:
+    """Log likelihood of each subject's data in draws of the population, etas integrated out."""
+    draws = fit.samples.draws
+    names = [*fit.model.population_names]
+    count = draws[names[0]].size
+    chosen = np.linspace(0, count - 1, min(DRAWS, count)).astype(int)
+    flat = {name: draws[name].reshape(count)[chosen] for name in names}
+    if fit.model.correlation_names:
+        flat["correlation_cholesky"] = np.stack([_cholesky(fit, place) for place in chosen])
+    settings = SamplerSpec(method="agq", nodes=NODES)
+    with jax.enable_x64(True):
+        own = prepare_likelihood(fit.model, data, settings).likelihood
+    x = None
+    rows = []
+    for vector in own.vectors(flat):
+        found = own(vector, x, scores=False)
+        x = found.x if np.isfinite(found.x).all() else None
+        rows.append(found.log_likelihood)
+    return np.stack(rows)
+
+
+def _cholesky(fit: Fit, place: int) -> np.ndarray:
+    """The factor of the etas' correlations in one draw."""
+    correlation = fit.model.spec.correlation
+    assert correlation is not None
+    block = [n for n in fit.model.spec.parameters if n in correlation.parameters]
+    matrix = np.eye(len(block))
+    for i, a in enumerate(block):
+        for j in range(i + 1, len(block)):
+            value = fit.samples.draws[f"correlation_{a}_{block[j]}"].reshape(-1)[place]
+            matrix[i, j] = matrix[j, i] = value
+    return np.linalg.cholesky(matrix)
+
+
+def _smoothed(log_likelihood: Float[np.ndarray, "draw unit"]) -> Predictive:
+    """Importance sampling from the whole posterior to that without each unit."""
+    import arviz
+
+    log_weight, k = arviz.psislw(-log_likelihood.T.copy())
+    elpd = logsumexp(np.asarray(log_weight) + log_likelihood.T, axis=1)
+    return Predictive(np.asarray(elpd), np.asarray(k), np.zeros(0, dtype=int))
