@@ -31,6 +31,7 @@ def found(steady_state):
     return covariate_tests(fit, [*fit.model.spec.covariates, weight])
 
 
+@pytest.mark.slow
 def test_every_model_is_fitted_and_converges(found):
     assert set(found.fits) == {"without", "CL_AGE_below", "CL_WT_power", "all"}
     assert all(fit.converged for fit in found.fits.values())
@@ -38,6 +39,7 @@ def test_every_model_is_fitted_and_converges(found):
     assert [e.name for e in found.specs["CL_WT_power"].covariates] == ["CL_WT_power"]
 
 
+@pytest.mark.slow
 def test_the_tests_agree_on_the_true_effect(found):
     row = found.table.loc["CL_AGE_below"]
     assert row["q5"] < math.exp(-0.3) < row["q95"]
@@ -51,6 +53,7 @@ def test_the_tests_agree_on_the_true_effect(found):
     assert row["loso"] > 0
 
 
+@pytest.mark.slow
 def test_the_tests_agree_where_there_is_no_effect(found):
     row = found.table.loc["CL_WT_power"]
     assert row["q5"] < 1.0 < row["q95"]
@@ -59,12 +62,14 @@ def test_the_tests_agree_where_there_is_no_effect(found):
     assert row["classical"] == "Spearman's rho"
 
 
+@pytest.mark.slow
 def test_joint_ratios_stand_beside_those_of_single_tests(found):
     assert list(found.joint.index) == list(found.table.index)
     ratio = found.joint["ratio"] / found.table["ratio"]
     assert ratio.between(0.8, 1.25).all()
 
 
+@pytest.mark.slow
 def test_curves_show_what_the_prior_does(found):
     curve = found.curves["CL_WT_power"].set_index("prior_sd")["BF01"]
     # Under a wider prior the same data speak more for no effect (Lindley's paradox)

@@ -28,7 +28,7 @@ needs_infusion_file = pytest.mark.skipif(
 SLOW = pytest.mark.slow
 METHODS = pytest.mark.parametrize(
     "method",
-    ["focei", "agq", pytest.param("laplace", marks=SLOW), pytest.param("importance", marks=SLOW)],
+    ["agq", *(pytest.param(name, marks=SLOW) for name in ("focei", "laplace", "importance"))],
 )
 
 # NONMEM 7.5.1 FOCEI (see fits/phenobarb-neonates); omegas and sigma as variances
@@ -328,6 +328,7 @@ def test_methods_agree_on_estimates_of_correlated_etas(course):
         assert distance < 0.5 * found["agq"].se(name), name
 
 
+@pytest.mark.slow
 def test_a_search_that_was_cut_off_goes_on_where_it_was(steady_state):
     own = likelihood(*steady_state.problem, "focei")
     seen = []
