@@ -102,6 +102,7 @@ def folder(tmp_path_factory):
     return place
 
 
+@pytest.mark.slow
 def test_the_command_prints_and_writes_every_part(folder):
     done = CliRunner().invoke(app, ["covariates", str(folder), "--no-refit"])
     assert done.exit_code == 0, done.output

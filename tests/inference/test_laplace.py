@@ -132,7 +132,7 @@ def infusion():
 
 
 @needs_infusion_file
-@pytest.mark.parametrize("rows", INFUSIONS)
+@pytest.mark.parametrize("rows", ["SD=1", pytest.param("SD=0", marks=SLOW)])
 def test_focei_is_that_of_nonmem_for_infusions(infusion, rows):
     own = infusion(rows)
     expected, values, _ = INFUSIONS[rows]
@@ -182,7 +182,8 @@ def test_log_normal_steady_states_are_integrated_exactly(steady_state, method):
         assert found.log_likelihood[i] == pytest.approx(expected, abs=error)
 
 
-@METHODS
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["focei", "laplace", "agq", "importance"])
 def test_scores_are_the_slopes_of_the_likelihood(course, method):
     """Through the subjects' modes, their curvature and the nodes that follow them."""
     own = likelihood(*course.problem, method, samples=200)

@@ -18,7 +18,7 @@ from popk.study.folder import load, open_study, run, stale
 from popk.study.maximum import MaximumFit, maximum
 
 SLOW = pytest.mark.slow
-METHODS = ("laplace", "importance", *(pytest.param(m, marks=SLOW) for m in ("focei", "agq")))
+METHODS = ("laplace", *(pytest.param(m, marks=SLOW) for m in ("focei", "agq", "importance")))
 
 
 @pytest.fixture(scope="module")
