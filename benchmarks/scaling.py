@@ -19,6 +19,7 @@ import numpy as np
 
 from benchmarks.batch import LIMIT, ROOT, TRUTH
 from benchmarks.machine import cores_worth, processor, versions
+from popk.analysis.predictive import of_subjects
 from popk.data.dataset import Dataset
 from popk.inference.convergence import constants, gate
 from popk.inference.diagnostics import diagnostics
@@ -41,14 +42,7 @@ OUTPUT = Path(__file__).with_name("scaling.json")
 def repeated(data: Dataset, subjects: int) -> Dataset:
     """So many subjects with the designs of the data's, one after the other (SYNTHETIC)."""
     who = np.arange(subjects) % data.subjects
-    arrays = {
-        name: getattr(data, name)[who]
-        for name in ("line", "mask", "time", "evid", "amount", "rate", "ss", "addl", "interval",
-                     "observed", "dv", "censoring", "lower", "upper")
-    }  # fmt: skip
-    covariates = {name: values[who] for name, values in data.covariates.items()}
-    ids = tuple(str(i + 1) for i in range(subjects))
-    return replace(data, ids=ids, covariates=covariates, **arrays)
+    return replace(of_subjects(data, who), ids=tuple(str(i + 1) for i in range(subjects)))
 
 
 def one_trial(subjects: int) -> tuple[Any, Events]:
