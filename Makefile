@@ -11,10 +11,10 @@ fit: $(STAMP)
 	$(BIN)/popk fit fits/blinatumomab-infants
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 validate: $(STAMP)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n auto --dist loadfile
 
 check: $(STAMP)
 	$(BIN)/ruff check .

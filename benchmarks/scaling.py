@@ -19,8 +19,7 @@ import numpy as np
 
 from benchmarks.batch import LIMIT, ROOT, TRUTH
 from benchmarks.machine import cores_worth, processor, versions
-from popk.analysis.predictive import of_subjects
-from popk.data.dataset import Dataset
+from popk.data.dataset import Dataset, of_subjects
 from popk.inference.convergence import constants, gate
 from popk.inference.diagnostics import diagnostics
 from popk.inference.ensemble import Ensemble

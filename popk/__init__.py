@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from popk.analysis.covariate_tests import covariate_tests
+    from popk.analysis.search import search
     from popk.analysis.summary import individuals, paper_line, parameters
     from popk.api import fit, load_fit, load_model, read_data
     from popk.data.dataset import Dataset
@@ -37,6 +38,7 @@ _HOME = {
     "individuals": "popk.analysis.summary",
     "paper_line": "popk.analysis.summary",
     "covariate_tests": "popk.analysis.covariate_tests",
+    "search": "popk.analysis.search",
 }
 
 __all__ = [
@@ -54,6 +56,7 @@ __all__ = [
     "paper_line",
     "parameters",
     "read_data",
+    "search",
 ]
 
 

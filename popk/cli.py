@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import RenderableType
 
-    from popk.analysis.covariate_tests import CovariateTests
     from popk.spec.problem import PopkError
     from popk.study.fit import Fit
     from popk.study.folder import Study
@@ -87,6 +86,7 @@ def fit(
     """
     from rich.console import Console
 
+    from popk.report import files
     from popk.report.progress import shown
     from popk.study.compiled import keep_compiled
     from popk.study.folder import open_study, run, with_sampler
@@ -100,7 +100,7 @@ def fit(
     console.print(title, markup=False, soft_wrap=True)
     try:
         with shown(console) as watch:
-            result = run(study, _files, watch)
+            result = run(study, files.of_fit, watch)
     except KeyboardInterrupt:
         typer.echo("interrupted; the same command goes on from here", err=True)
         raise typer.Exit(INTERRUPTED) from None
@@ -137,7 +137,7 @@ def covariates(
     from rich.console import Console
 
     from popk.analysis.covariate_tests import covariate_tests
-    from popk.report import terminal
+    from popk.report import files, plots, terminal
     from popk.study.compiled import keep_compiled
     from popk.study.folder import add, load, open_study
 
@@ -154,7 +154,7 @@ def covariates(
             refit=refit,
             watch=status.update,
         )
-    results = add(study.folder, _covariate_files(found, study))
+    results = add(study.folder, files.of_covariates(found, study) | plots.of_covariates(found))
     if as_json:
         _print(
             {
@@ -163,6 +163,7 @@ def covariates(
                 "notes": list(found.notes),
                 "single": _rows(found.table),
                 "joint": _rows(found.joint),
+                "joint_test": None if found.joint_test is None else found.joint_test._asdict(),
                 "curves": {name: curve.to_dict("list") for name, curve in found.curves.items()},
             }
         )
@@ -174,6 +175,71 @@ def covariates(
             "each model as a fit folder: candidates/",
         )
     if not all(own.converged for own in found.fits.values()):
+        raise typer.Exit(NOT_CONVERGED)
+
+
+@app.command()
+def search(
+    folder: Folder,
+    forward: Annotated[float, typer.Option(help="p below which an effect enters.")] = 0.05,
+    backward: Annotated[float, typer.Option(help="p from which it leaves again.")] = 0.01,
+    method: Annotated[
+        str | None, typer.Option(help="focei, laplace, agq or importance; focei by default.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Search stepwise among the candidate covariate effects, with the full model beside it.
+
+    Needs no finished fit. Candidates as for covariates. Writes search.csv, search_effects.csv and
+    complete fit folders of the final and the full model into results/search/.
+    Exit code 3: the search for the maximum of a likelihood has not ended.
+    """
+    from rich.console import Console
+
+    from popk.analysis import search as searching
+    from popk.report import files, terminal
+    from popk.study.compiled import keep_compiled
+    from popk.study.folder import add, open_study, with_sampler
+
+    keep_compiled()
+    study = open_study(folder)
+    study = with_sampler(study, method=method)
+    if method and not study.spec.sampler.maximises:
+        raise typer.BadParameter(f"{method!r} is not focei, laplace, agq or importance")
+    console = Console(stderr=True, highlight=False)
+    with console.status("search") as status:
+        found = searching.search(
+            study.model,
+            study.data,
+            study.spec.candidates or None,
+            forward=forward,
+            backward=backward,
+            settings=study.spec.sampler,
+            no_effect=study.spec.no_effect,
+            synthetic=study.spec.synthetic,
+            watch=status.update,
+        )
+    results = add(study.folder, files.of_search(found, study))
+    if as_json:
+        _print(
+            {
+                "synthetic": found.synthetic,
+                "forward": found.forward,
+                "backward": found.backward,
+                "notes": list(found.notes),
+                "effects": _rows(found.effects),
+                "tried": json.loads(found.tried.to_json(orient="records") or "[]"),
+                "joint": found.joint._asdict(),
+            }
+        )
+    else:
+        _print(
+            *terminal.search(found),
+            "",
+            f"results: {results / 'search.csv'}, search_effects.csv; "
+            "the final and the full model as fit folders: search/",
+        )
+    if not found.ended:
         raise typer.Exit(NOT_CONVERGED)
 
 
@@ -249,10 +315,21 @@ def _sampled(method: "Mapping[str, Any]") -> str:
 
 
 def _posterior(result: "Fit | MaximumFit", study: "Study") -> "Fit":
-    """A posterior; a maximum-likelihood fit is refused."""
+    """A posterior of what fit.toml names now; anything else is refused."""
     from popk.spec.problem import PopkError, Problem
     from popk.study.fit import Fit
+    from popk.study.folder import stale
 
+    changed = stale(study, result)
+    if changed:
+        raise PopkError(
+            Problem(
+                file=str(study.folder / "results"),
+                found=f"results from before {', '.join(changed)} changed",
+                expected="results of what fit.toml names now",
+                cure=f"run: popk fit {study.folder}",
+            )
+        )
     if isinstance(result, Fit):
         return result
     raise PopkError(
@@ -265,44 +342,9 @@ def _posterior(result: "Fit | MaximumFit", study: "Study") -> "Fit":
     )
 
 
-def _covariate_files(found: "CovariateTests", study: "Study") -> "dict[str, str]":
-    """Table, figures, and a fit folder for each model."""
-    from popk.report import plots
-    from popk.study.folder import child
-
-    note = "# SYNTHETIC DATA\n" if found.synthetic else ""
-    joint = found.joint.add_prefix("joint_")
-    files = {
-        "covariates.csv": f"{note}# {found.rule}\n" + found.table.join(joint).to_csv(),
-        "covariates.svg": plots.svg(
-            plots.forest(found.table, found.joint, found.no_effect, found.synthetic)
-        ),
-    }
-    if found.curves:
-        files["bayes_factors.svg"] = plots.svg(plots.evidence(found.curves, found.synthetic))
-    for name, spec in found.specs.items():
-        for file, text in child(study, spec, depth=3).items():
-            files[f"candidates/{name}/{file}"] = text
-    return files
-
-
 def _rows(table: "pd.DataFrame") -> dict[str, Any]:
     """A table as rows by name; what is not a number is null."""
     return json.loads(table.to_json(orient="index") or "{}")
-
-
-def _files(result: "Fit | MaximumFit") -> dict[str, str]:
-    """Text of the tables of results/."""
-    from popk.analysis import summary as tables
-
-    note = "# SYNTHETIC DATA\n" if result.synthetic else ""
-    individuals = tables.individuals(result)
-    units = ", ".join(f"{name} {unit}" for name, unit in individuals.attrs["units"].items())
-    return {
-        "parameters.csv": note + tables.parameters(result).to_csv(),
-        "individuals.csv": f"{note}# median, 5 % and 95 % quantile; {units}\n"
-        + individuals.to_csv(),
-    }
 
 
 def _is_model(file: Path) -> bool:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 from scipy.special import gammaln, logsumexp
-from scipy.stats import gaussian_kde
+from scipy.stats import gaussian_kde, norm
 
 from popk.analysis.effects import terms
 from popk.inference.effective import ess
@@ -70,6 +70,8 @@ def savage_dickey(fit: Fit, effect: CovariateEffect) -> BayesFactor | None:
     own = np.arange(0, draws.shape[1], every)
     b = draws[:, own]
     prior_at = float(np.exp(np.asarray(distribution(effect.effect).log_prob(0.0))))
+    if isinstance(effect, Linear) and isinstance(effect.effect, Normal):
+        prior_at /= float(_allowed(fit, effect, np.array([effect.effect.scale]))[0])
     scales = np.array(SCALES) if isinstance(effect.effect, Normal) else np.zeros(0)
     known = _conditional(fit, effect, own)
     if known is None:
@@ -78,7 +80,7 @@ def savage_dickey(fit: Fit, effect: CovariateEffect) -> BayesFactor | None:
         # Binomial error of the draws under the kernel's width
         width = float(density.factor * b.std()) * math.sqrt(4.0 * math.pi)
         error = math.sqrt(at_zero / width / _size(b))
-        weight = _ratio(effect, b.reshape(-1), scales).mean(axis=0)
+        weight = _ratio(fit, effect, b.reshape(-1), scales).mean(axis=0)
         method = "kernel"
     else:
         grid, log_density, zero = known
@@ -86,14 +88,28 @@ def savage_dickey(fit: Fit, effect: CovariateEffect) -> BayesFactor | None:
         at_zero = float(at.mean())
         error = float(at.std() / math.sqrt(_size(at)))
         mean = np.exp(log_density).mean(axis=(0, 1))
-        weight = np.trapezoid(mean[:, None] * _ratio(effect, grid, scales), grid, axis=0)
+        weight = np.trapezoid(mean[:, None] * _ratio(fit, effect, grid, scales), grid, axis=0)
         method = "conditional"
     against = at_zero / prior_at
     return BayesFactor(against, error / prior_at, scales, against / weight, method)
 
 
+def _allowed(
+    fit: Fit, effect: Linear, scales: Float[np.ndarray, " scale"]
+) -> Float[np.ndarray, " scale"]:
+    """Mass of normal priors with these SDs where the effect leaves every factor positive."""
+    prior, term = effect.effect, terms(effect, fit.data)
+    assert isinstance(prior, Normal)
+    low = -1.0 / term.max() if term.max() > 0 else -math.inf
+    high = -1.0 / term.min() if term.min() < 0 else math.inf
+    return norm.cdf((high - prior.loc) / scales) - norm.cdf((low - prior.loc) / scales)
+
+
 def _ratio(
-    effect: CovariateEffect, b: Float[np.ndarray, " point"], scales: Float[np.ndarray, " scale"]
+    fit: Fit,
+    effect: CovariateEffect,
+    b: Float[np.ndarray, " point"],
+    scales: Float[np.ndarray, " scale"],
 ) -> Float[np.ndarray, "point scale"]:
     """Densities of priors with other SDs over that of the model's."""
     if not scales.size:
@@ -103,7 +119,10 @@ def _ratio(
     assert isinstance(prior, Normal)
     z = (b - prior.loc)[:, None]
     log_ratio = -0.5 * (z / scales) ** 2 + 0.5 * (z / prior.scale) ** 2
-    return np.exp(log_ratio) * prior.scale / scales
+    ratio = np.exp(log_ratio) * prior.scale / scales
+    if isinstance(effect, Linear):
+        ratio *= _allowed(fit, effect, np.array([prior.scale])) / _allowed(fit, effect, scales)
+    return ratio
 
 
 def _size(values: Float[np.ndarray, "chain draw"]) -> float:

@@ -8,6 +8,7 @@ from popk.analysis.effects import terms
 from popk.data.dataset import Dataset
 from popk.population.model import Model
 from popk.spec.model import Below, Category, CovariateEffect, Maturation, ModelSpec
+from popk.spec.priors import Fixed
 from popk.spec.problem import PopkError, Problem
 
 COLLINEAR = 0.99
@@ -89,6 +90,14 @@ def _faults(model: Model, data: Dataset, effect: CovariateEffect) -> list[Proble
                 "a maturation relation",
                 "a relation with a value that means no effect",
                 "compare fits with and without it, or test age by power or linear",
+            )
+        ]
+    if isinstance(effect.effect, Fixed):
+        return [
+            problem(
+                f"an effect fixed at {effect.effect.value:g}",
+                "an effect that the data can say something of",
+                'give it a prior, e.g. effect = {prior = "normal", loc = 0.0, scale = 0.5}',
             )
         ]
     try:

@@ -3,25 +3,25 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import chi2
 
 from popk.analysis.bayes_factor import BayesFactor, savage_dickey
 from popk.analysis.candidates import require_testable, with_effects, without_effects
 from popk.analysis.classical import correlated, two_groups, warning
-from popk.analysis.effects import NO_EFFECT, contrast, ratio_draws, rule, summarised, terms
+from popk.analysis.effects import contrast, ratio_draws, rule, summarised, terms
+from popk.analysis.likelihood_ratio import Test, likelihood_of, likelihood_ratio, maximised
 from popk.analysis.predictive import Predictive, difference, over_observations, over_subjects
 from popk.analysis.summary import individual_draws, parameters
 from popk.population.model import Model
+from popk.spec.fit import NO_EFFECT
 from popk.spec.fit import Sampler as SamplerSpec
 from popk.spec.model import Below, Category, CovariateEffect, ModelSpec
 from popk.study.fit import Fit
 from popk.study.fit import fit as run_fit
-from popk.study.maximum import MaximumFit, maximum
+from popk.study.maximum import MaximumFit
 
 Told = Callable[[str], None]
 """Called with what is being computed."""
@@ -37,6 +37,8 @@ class CovariateTests:
         One candidate a row; see `covariate_tests`.
     joint
         The same ratios from the model with all candidates.
+    joint_test
+        Likelihood-ratio test of all candidates together; None where there is only one.
     curves
         Candidate to a table of the prior's SD and BF01.
     specs
@@ -55,6 +57,7 @@ class CovariateTests:
 
     table: pd.DataFrame
     joint: pd.DataFrame
+    joint_test: Test | None
     curves: Mapping[str, pd.DataFrame]
     specs: Mapping[str, ModelSpec]
     fits: Mapping[str, Fit]
@@ -124,10 +127,16 @@ def covariate_tests(
         tell(f"posterior: {spec.name}")
         same = _content(spec) == _content(model.spec)
         fits[name] = fit if same else _posterior(fit, spec, settings)
-    method = "laplace" if _student(model.spec) else "focei"
-    tell(f"likelihood: {base.name}")
-    likelihoods = {name: partial(_maximum, fit, spec, method) for name, spec in specs.items()}
-    without = likelihoods["without"]()
+    likelihood = likelihood_of(model.spec)
+    without: MaximumFit | None = None
+    likelihoods: dict[str, MaximumFit] = {}
+    for name, spec in specs.items():
+        tell(f"likelihood: {spec.name}")
+        likelihoods[name] = maximised(spec, data, likelihood, without)
+        without = likelihoods["without"]
+    tested = {
+        name: likelihood_ratio(found, likelihoods["without"]) for name, found in likelihoods.items()
+    }
     predicted = {name: _predicted(fits[name], refit, tell) for name in ("without", *single)}
     rows, curves = {}, {}
     for effect in own:
@@ -137,7 +146,7 @@ def covariate_tests(
             **_ratio(fits[effect.name], effect, no_effect),
             **_evidence(factor),
             **_compared(predicted[effect.name], predicted["without"]),
-            **_likelihood_ratio(likelihoods[effect.name](), without),
+            **_likelihood_ratio(tested[effect.name]),
             **_classical(fits["without"], effect),
         }
         if factor is not None and factor.scales.size:
@@ -147,12 +156,13 @@ def covariate_tests(
     return CovariateTests(
         _table(rows),
         _table(joint),
+        tested.get("all"),
         curves,
         specs,
         fits,
         rule(no_effect),
         no_effect,
-        tuple(_notes(fits, without, predicted)),
+        tuple(_notes(fits, likelihoods, predicted)),
         fit.synthetic,
     )
 
@@ -162,10 +172,6 @@ def _posterior(fit: Fit, spec: ModelSpec, settings: SamplerSpec) -> Fit:
         Model(spec), fit.data, settings,
         dose=fit.dose, synthetic=fit.synthetic, name=spec.name,
     )  # fmt: skip
-
-
-def _maximum(fit: Fit, spec: ModelSpec, method: Any) -> MaximumFit:
-    return maximum(Model(spec), fit.data, SamplerSpec(method=method), name=spec.name)
 
 
 def _predicted(fit: Fit, refit: bool, tell: Told) -> tuple[Predictive, Predictive]:
@@ -178,11 +184,6 @@ def _content(spec: ModelSpec) -> dict[str, Any]:
     covariates = sorted(spec.covariates, key=lambda effect: effect.name)
     names = {"name", "description", "based_on", "covariates"}
     return {**spec.model_dump(exclude=names), "covariates": covariates}
-
-
-def _student(spec: ModelSpec) -> bool:
-    varied = (p.variability for p in spec.parameters.values())
-    return any(v is not None and v.df is not None for v in varied)
 
 
 def _ratio(
@@ -223,12 +224,8 @@ def _compared(
     }
 
 
-def _likelihood_ratio(with_effect: MaximumFit, without: MaximumFit) -> dict[str, float]:
-    change = with_effect.estimate.ofv - without.estimate.ofv
-    df = with_effect.estimate.parameters - without.estimate.parameters
-    ended = with_effect.converged and without.converged
-    p = float(chi2.sf(max(-change, 0.0), df)) if df > 0 and ended else math.nan
-    return {"dOFV": change, "df": df, "p": p}
+def _likelihood_ratio(test: Test) -> dict[str, float]:
+    return {"dOFV": test.change, "df": test.df, "p": test.p}
 
 
 def _classical(without: Fit, effect: CovariateEffect) -> dict[str, float | str]:
@@ -258,15 +255,19 @@ def _classical(without: Fit, effect: CovariateEffect) -> dict[str, float | str]:
 
 def _notes(
     fits: Mapping[str, Fit],
-    without: MaximumFit,
+    likelihoods: Mapping[str, MaximumFit],
     predicted: Mapping[str, tuple[Predictive, Predictive]],
 ) -> list[str]:
     notes = []
     for name, fit in fits.items():
         if not fit.converged:
             notes.append(f"NOT CONVERGED: the posterior of the model {name!r}; do not use its row")
-    if not without.converged:
-        notes.append("the search for the maximum of the likelihood has not ended: no p")
+    for name, own in likelihoods.items():
+        if not own.converged:
+            notes.append(
+                f"NOT ENDED: the search for the maximum of the likelihood of the model {name!r}: "
+                "no p of the likelihood-ratio test"
+            )
     shrinkage: dict[str, float] = parameters(fits["without"])["shrinkage"].to_dict()
     for omega, value in shrinkage.items():
         told = warning(value)

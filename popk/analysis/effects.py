@@ -16,10 +16,9 @@ from jaxtyping import Float
 from popk.data.dataset import Dataset
 from popk.population.covariates import coefficient_names, covariate_term, log_factor
 from popk.population.model import Values
+from popk.spec.fit import NO_EFFECT
 from popk.spec.model import Below, Category, CovariateEffect
 
-NO_EFFECT = (0.80, 1.25)
-"""Ratios that are taken for no effect; the default."""
 RELEVANT, NOT_RELEVANT, UNKNOWN = (
     "relevant effect",
     "no relevant effect",

@@ -7,7 +7,6 @@ importance weights of a whole subject would have no variance.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -15,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import logsumexp
 
-from popk.data.dataset import Dataset
+from popk.data.dataset import Dataset, of_subjects
 from popk.spec.fit import Sampler as SamplerSpec
 from popk.study.fit import Fit
 from popk.study.fit import fit as run_fit
@@ -101,18 +100,6 @@ def without(fit: Fit, subject: int) -> float:
     rest = run_fit(fit.model, of_subjects(fit.data, others), settings)
     density = subject_likelihood(rest, of_subjects(fit.data, np.array([subject])))
     return float(logsumexp(density) - np.log(density.size))
-
-
-def of_subjects(data: Dataset, own: Int[np.ndarray, " chosen"]) -> Dataset:
-    """Some subjects of a data set."""
-    arrays = {
-        name: getattr(data, name)[own]
-        for name in ("line", "mask", "time", "evid", "amount", "rate", "ss", "addl", "interval",
-                     "observed", "dv", "censoring", "lower", "upper")
-    }  # fmt: skip
-    covariates = {name: values[own] for name, values in data.covariates.items()}
-    ids = tuple(data.ids[i] for i in own)
-    return replace(data, ids=ids, covariates=covariates, **arrays)
 
 
 def subject_likelihood(fit: Fit, data: Dataset) -> Float[np.ndarray, "draw subject"]:

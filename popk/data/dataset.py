@@ -1,7 +1,7 @@
 """`Dataset`: the records of all subjects as padded [subject, record] arrays."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,3 +116,17 @@ class Dataset:
     def censored(self) -> int:
         """Number of censored records."""
         return int((self.censoring[self.observed] == 1).sum())
+
+
+PER_RECORD = (
+    "line", "mask", "time", "evid", "amount", "rate", "ss", "addl", "interval",
+    "observed", "dv", "censoring", "lower", "upper",
+)  # fmt: skip
+"""Arrays of a `Dataset` with the axes subject and record."""
+
+
+def of_subjects(data: Dataset, own: Ints) -> Dataset:
+    """Some subjects of a data set, by their places; one may be named more than once."""
+    arrays = {name: getattr(data, name)[own] for name in PER_RECORD}
+    covariates = {name: values[own] for name, values in data.covariates.items()}
+    return replace(data, ids=tuple(data.ids[i] for i in own), covariates=covariates, **arrays)

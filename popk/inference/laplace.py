@@ -75,7 +75,7 @@ class Marginal(NamedTuple):
         [subject, k] the subjects' modes.
     left
         [subject] see `popk.inference.conditional.Modes`.
-    covariance_factor
+    curvature_factor
         [subject, k, k] lower factor of the curvature that was used.
     variance
         [subject] Monte Carlo variance of the log likelihood; zero but for importance sampling.
@@ -138,7 +138,7 @@ def marginal(
     Returns
     -------
     Marginal
-        Differentiable by `population`, in forward and reverse mode.
+        Differentiable by `population`, in forward mode.
     """
 
     def density(population: Values) -> Callable[[Array], Array]:
@@ -178,12 +178,15 @@ def _summed(
 
     terms = jax.vmap(at)(jax.tree.map(jnp.asarray, nodes))
     total = jax.nn.logsumexp(terms, axis=0)
+    log_likelihood = total - 0.5 * log_determinant(lower)
+    if nodes.z.ndim == 2:  # the same for all subjects: not drawn
+        return log_likelihood, jnp.zeros_like(total)
     count = terms.shape[0]
     # Antithetic pairs are the independent parts
     paired = jnp.exp(terms - total) * count
     pairs = 0.5 * (paired[: count // 2] + paired[count // 2 :][: count // 2])
     variance = jnp.var(pairs, axis=0) / max(count // 2, 1)
-    return total - 0.5 * log_determinant(lower), jax.lax.stop_gradient(variance)
+    return log_likelihood, jax.lax.stop_gradient(variance)
 
 
 def _expected(

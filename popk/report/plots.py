@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import matplotlib
-
-matplotlib.use("Agg")
 from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from popk.analysis.covariate_tests import CovariateTests
 
 SYNTHETIC = "SYNTHETIC DATA"
 
@@ -96,3 +96,13 @@ def svg(figure: Figure) -> str:
 
 def _within(value: float, limits: tuple[float, float]) -> bool:
     return limits[0] <= value <= limits[1]
+
+
+def of_covariates(found: "CovariateTests") -> dict[str, str]:
+    """The figures of covariate tests, as files."""
+    files = {
+        "covariates.svg": svg(forest(found.table, found.joint, found.no_effect, found.synthetic))
+    }
+    if found.curves:
+        files["bayes_factors.svg"] = svg(evidence(found.curves, found.synthetic))
+    return files

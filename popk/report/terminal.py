@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from popk.analysis.covariate_tests import CovariateTests
+    from popk.analysis.search import Search
     from popk.analysis.summary import PaperLine
     from popk.data.overview import CovariateOverview, Overview, Span
     from popk.inference.convergence import Check
@@ -247,8 +248,85 @@ def covariate_tests(found: "CovariateTests") -> list[RenderableType]:
             own, escape(str(row["classical"])), _number(row["classical_value"], 3), "",
             _number(row["classical_p"], 3), interval,
         )  # fmt: skip
+    if found.joint_test is not None:
+        test = found.joint_test
+        tests.add_row(
+            "all together", f"likelihood ratio, delta OFV ({test.df} df)", f"{test.change:.3f}",
+            "", _number(test.p, 3), "",
+        )  # fmt: skip
     notes = [Text(note, style="yellow") for note in found.notes]
     return [ratios, Text(f"Rule: {found.rule}", style="dim"), "", tests, *notes]
+
+
+def search(found: "Search") -> list[RenderableType]:
+    """What a stepwise search ends with beside the full model, then every step."""
+    test = found.joint
+    rules = (
+        f"forward: p < {found.forward:g} enters; backward: p >= {found.backward:g} leaves; "
+        f"all candidates together: delta OFV {test.change:.3f} ({test.df} df), "
+        f"p {_number(test.p, 3)}"
+    )
+    notes = [Text(text, style="yellow") for text in found.notes]
+    tried: list[dict[str, Any]] = found.tried.to_dict("records")
+    effects = _selected(found)
+    return [effects, Text(rules, style="dim"), *notes, "", _steps(tried), "", _path(tried)]
+
+
+def _selected(found: "Search") -> Table:
+    note = f"  ({SYNTHETIC})" if found.synthetic else ""
+    table = _table(
+        "candidate", "contrast", "selected", "ratio", "90 % confidence",
+        "ratio, full model", "90 % confidence", "full model says",
+        title="Covariate effects: after the search, and in the full model" + note,
+    )  # fmt: skip
+    rows: dict[str, dict[str, Any]] = found.effects.to_dict("index")
+    for name, row in rows.items():
+        table.add_row(
+            escape(name),
+            escape(f"{row['parameter']}: {row['contrast']}"),
+            "yes" if row["selected"] else "no",
+            _number(row["ratio"], 3),
+            _between(row["q5"], row["q95"]),
+            _number(row["full_ratio"], 3),
+            _between(row["full_q5"], row["full_q95"]),
+            Text(str(row["full_verdict"]), style="bold"),
+        )
+    return table
+
+
+def _steps(tried: Sequence[Mapping[str, Any]]) -> Table:
+    """Every model that was tried."""
+    table = _table(
+        "step", "direction", "candidate", "OFV", "delta OFV", "df", "p", "ratio",
+        "90 % confidence", "", title="Steps",
+    )  # fmt: skip
+    for row in tried:
+        word = {"start": "", "forward": "enters", "backward": "leaves"}[row["direction"]]
+        table.add_row(
+            str(row["step"]),
+            row["direction"],
+            escape(row["candidate"]),
+            f"{row['OFV']:.3f}",
+            f"{row['dOFV']:.3f}" if word else "",
+            str(row["df"] or ""),
+            _number(row["p"], 3) if word else "",
+            _number(row["ratio"], 3),
+            _between(row["q5"], row["q95"]),
+            Text((word if row["taken"] else "") if row["ended"] else "NOT ENDED", style="bold"),
+        )
+    return table
+
+
+def _path(tried: Sequence[Mapping[str, Any]]) -> Table:
+    """The estimates of each model on the way."""
+    names = list(tried[0])
+    quantities = [*names[names.index("ended") + 1 :]]
+    table = _table("step", "effects", *map(escape, quantities), title="Estimates")
+    for row in tried:
+        if row["taken"]:
+            values = (_number(row[quantity]) for quantity in quantities)
+            table.add_row(str(row["step"]), escape(row["effects"] or "none"), *values)
+    return table
 
 
 def paper_line(line: "PaperLine") -> RenderableType:
@@ -289,6 +367,12 @@ def _number(value: Any, digits: int = 4) -> str:
     if number == 0 or 1e-4 <= abs(number) < 10**digits:
         return f"{number:.{digits}g}"
     return f"{number:,.0f}" if 1 <= abs(number) < 1e9 else f"{number:.{digits - 1}e}"
+
+
+def _between(low: Any, high: Any) -> str:
+    """An interval; a dash where there is none."""
+    found = _number(low, 3), _number(high, 3)
+    return "-" if found == ("-", "-") else f"{found[0]} to {found[1]}"
 
 
 def _percent(value: Any) -> str:

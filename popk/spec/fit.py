@@ -193,6 +193,10 @@ class Sampler(Record):
         return self
 
 
+NO_EFFECT = (0.80, 1.25)
+"""Ratios of a parameter that are taken for no effect; the field's range, and the default."""
+
+
 class FitSpec(DataSpec):
     """A whole fit file. Paths are relative to the file's own folder.
 
@@ -211,7 +215,7 @@ class FitSpec(DataSpec):
     dose: Dose | None = None
     sampler: Sampler = Sampler()
     candidates: tuple[CovariateEffect, ...] = ()
-    no_effect: tuple[PositiveFloat, PositiveFloat] = (0.80, 1.25)
+    no_effect: tuple[PositiveFloat, PositiveFloat] = NO_EFFECT
 
     @model_validator(mode="after")
     def _testable(self) -> "FitSpec":

@@ -166,17 +166,29 @@ def fit(
     samples = replace(samples, log_likelihood=samples.log_likelihood[:, :, order])
     checks = gate(samples, found, settings.ess, ignore=constants(model, data.subjects))
     seconds["diagnostics"] = time.perf_counter() - begun
-    provenance = Provenance(
+    provenance = provenance_of(model, data, settings, str(device), seconds, samples.method)
+    return Fit(model, data, samples, checks, found, provenance, dose, synthetic, name)
+
+
+def provenance_of(
+    model: Model,
+    data: Dataset,
+    settings: SamplerSpec,
+    device: str,
+    seconds: Mapping[str, float],
+    method: Mapping[str, Any],
+) -> Provenance:
+    """The record of a fit that has just finished."""
+    return Provenance(
         hashes=hashes(model, data, settings),
         versions=versions(),
-        device=str(device),
+        device=device,
         precision=settings.precision,
         seed=settings.seed,
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds={phase: round(s, 3) for phase, s in seconds.items()},
-        method=samples.method,
+        method=method,
     )
-    return Fit(model, data, samples, checks, found, provenance, dose, synthetic, name)
 
 
 def device_of(settings: SamplerSpec) -> Any:

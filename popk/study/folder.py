@@ -269,7 +269,7 @@ def load(study: Study) -> Fit | MaximumFit:
             with np.load(results / "estimates.npz", allow_pickle=False) as arrays:
                 kept = maximum_from(dict(arrays), provenance.method)
             draws, observations = kept.samples.draws, kept.iwres.size
-            _require_same_shape(study, draws, kept.ids, observations)
+            _require_same_shape(study, (), draws, kept.ids, observations)
             return MaximumFit(
                 study.model, study.data, kept.estimate, kept.etas, kept.iwres, kept.samples, *about
             )
@@ -284,7 +284,9 @@ def load(study: Study) -> Fit | MaximumFit:
             ),
             unreadable=True,
         ) from None
-    _require_same_shape(study, samples.draws, subjects, samples.log_likelihood.shape[2])
+    names = (*study.model.population_names, *study.model.correlation_names)
+    observations = samples.log_likelihood.shape[2]
+    _require_same_shape(study, names, samples.draws, subjects, observations)
     found = diagnostics(samples.draws)
     return Fit(study.model, study.data, samples, checks, found, *about[1:])
 
@@ -299,14 +301,19 @@ def _samples(results: Path, provenance: Provenance) -> tuple[Posterior, tuple[st
 
 
 def _require_same_shape(
-    study: Study, draws: Mapping[str, np.ndarray], subjects: tuple[str, ...], observations: int
+    study: Study,
+    names: tuple[str, ...],
+    draws: Mapping[str, np.ndarray],
+    subjects: tuple[str, ...],
+    observations: int,
 ) -> None:
     """Refuse results whose numbers have no place in the tables of this model and these data."""
     model, data = study.model, study.data
-    names = set(model.spec.parameters)
-    if not study.spec.sampler.maximises:
-        names |= {*model.population_names, *model.correlation_names}
-    if names - draws.keys() or subjects != data.ids or observations != data.observations:
+    if (
+        {*model.spec.parameters, *names} - draws.keys()
+        or subjects != data.ids
+        or observations != data.observations
+    ):
         raise PopkError(
             Problem(
                 file=str(study.folder / "results"),

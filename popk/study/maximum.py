@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from datetime import UTC, datetime
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -23,6 +22,7 @@ from popk.inference.maximum import (
     Likelihood,
     Settings,
     State,
+    at,
     maximise,
 )
 from popk.inference.posterior import Posterior, Progress
@@ -33,7 +33,7 @@ from popk.population.subjects import shares
 from popk.spec.fit import Dose
 from popk.spec.fit import Sampler as SamplerSpec
 from popk.spec.problem import PopkError, Problem
-from popk.study.fit import Provenance, Watch, dosed_size, hashes, versions
+from popk.study.fit import Provenance, Watch, dosed_size, provenance_of
 
 DRAWS = 2000
 """Draws of each subject's conditional distribution, for the tables' intervals."""
@@ -143,9 +143,14 @@ def maximum(
     synthetic: bool = False,
     name: str = "",
     state: Any = None,
+    start: MaximumFit | None = None,
     watch: Watch | None = None,
 ) -> MaximumFit:
-    """Maximise the likelihood of a model given data; see `popk.study.fit.fit`."""
+    """Maximise the likelihood of a model given data; see `popk.study.fit.fit`.
+
+    Without a saved `state` the search begins at the centre of the priors, or at the estimates of
+    another model of the same data, `start`, where the two models name the same parameters.
+    """
     if dose is not None:
         dosed_size(dose, data)
     begun = time.perf_counter()
@@ -157,6 +162,10 @@ def maximum(
                 count = reached.evaluations
                 watch(Progress("maximum likelihood", count, count + 1, 0, 0), reached)
 
+        if state is None and start is not None:
+            other = prepare_likelihood(start.model, data, settings).likelihood.coordinates
+            values = other.values(jnp.asarray(start.estimate.vector))
+            state = at(likelihood.vector(jax.tree.map(np.asarray, values)))
         estimate = maximise(likelihood, state, watch=told)
         found = at_estimate(likelihood, estimate, order, settings.seed)
     finished = time.perf_counter()
@@ -170,16 +179,8 @@ def maximum(
     if settings.method == "importance":
         method["samples"] = settings.samples
     samples = Posterior(found.draws, {}, np.zeros((1, DRAWS, 0)), method)
-    provenance = Provenance(
-        hashes=hashes(model, data, settings),
-        versions=versions(),
-        device="cpu",
-        precision="float64",
-        seed=settings.seed,
-        finished=datetime.now(UTC).isoformat(timespec="seconds"),
-        seconds={"maximum likelihood": round(finished - begun, 3)},
-        method=method,
-    )
+    seconds = {"maximum likelihood": finished - begun}
+    provenance = provenance_of(model, data, settings, "cpu", seconds, method)
     return MaximumFit(
         model, data, estimate, found.etas, found.iwres, samples, checks_of(estimate, data),
         provenance, dose, synthetic, name,

@@ -51,6 +51,7 @@ def test_what_can_be_tested_passes(study):
         (below(cut="0.1 month"), "0 subjects in the group and 26 outside", "another cut"),
         (below(cut="99 month"), "26 subjects in the group and 0 outside", "another cut"),
         (below(cut="6 kg"), "kg", "correct it"),
+        (below(effect={"prior": "fixed", "value": -0.1}), "fixed at -0.1", "give it a prior"),
         (
             {"parameter": "CL", "covariate": "AGE", "relation": "maturation",
              "half": {"prior": "lognormal", "median": 47.0, "sigma": 0.3},
