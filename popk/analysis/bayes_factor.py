@@ -75,11 +75,7 @@ def savage_dickey(fit: Fit, effect: CovariateEffect) -> BayesFactor | None:
     scales = np.array(SCALES) if isinstance(effect.effect, Normal) else np.zeros(0)
     known = _conditional(fit, effect, own)
     if known is None:
-        density = gaussian_kde(b.reshape(-1))
-        at_zero = float(density(0.0)[0])
-        # Binomial error of the draws under the kernel's width
-        width = float(density.factor * b.std()) * math.sqrt(4.0 * math.pi)
-        error = math.sqrt(at_zero / width / _size(b))
+        at_zero, error = _smooth_at_zero(b)
         weight = _ratio(fit, effect, b.reshape(-1), scales).mean(axis=0)
         method = "kernel"
     else:
@@ -92,6 +88,26 @@ def savage_dickey(fit: Fit, effect: CovariateEffect) -> BayesFactor | None:
         method = "conditional"
     against = at_zero / prior_at
     return BayesFactor(against, error / prior_at, scales, against / weight, method)
+
+
+def kernel(b: Float[np.ndarray, "chain draw"], effect: CovariateEffect) -> float:
+    """BF01 from an effect's draws alone, by a kernel estimate of their density at zero.
+
+    Rough where zero lies out in the tail; NaN for a linear effect, whose prior is cut.
+    """
+    if isinstance(effect, Maturation | Linear):
+        return math.nan
+    prior_at = float(np.exp(np.asarray(distribution(effect.effect).log_prob(0.0))))
+    return _smooth_at_zero(b)[0] / prior_at
+
+
+def _smooth_at_zero(b: Float[np.ndarray, "chain draw"]) -> tuple[float, float]:
+    """A kernel estimate of the density at zero, and its standard error."""
+    density = gaussian_kde(b.reshape(-1))
+    at_zero = float(density(0.0)[0])
+    # Binomial error of the draws under the kernel's width
+    width = float(density.factor * b.std()) * math.sqrt(4.0 * math.pi)
+    return at_zero, math.sqrt(at_zero / width / _size(b))
 
 
 def _allowed(

@@ -135,7 +135,8 @@ def covariate_tests(
         likelihoods[name] = maximised(spec, data, likelihood, without)
         without = likelihoods["without"]
     tested = {
-        name: likelihood_ratio(found, likelihoods["without"]) for name, found in likelihoods.items()
+        name: likelihood_ratio(found.estimate, likelihoods["without"].estimate)
+        for name, found in likelihoods.items()
     }
     predicted = {name: _predicted(fits[name], refit, tell) for name in ("without", *single)}
     rows, curves = {}, {}
@@ -263,7 +264,7 @@ def _notes(
         if not fit.converged:
             notes.append(f"NOT CONVERGED: the posterior of the model {name!r}; do not use its row")
     for name, own in likelihoods.items():
-        if not own.converged:
+        if not own.estimate.highest:
             notes.append(
                 f"NOT ENDED: the search for the maximum of the likelihood of the model {name!r}: "
                 "no p of the likelihood-ratio test"

@@ -8,6 +8,7 @@ from scipy.stats import chi2, norm
 
 from popk.analysis.effects import contrast, ratio_draws
 from popk.data.dataset import Dataset
+from popk.inference.maximum import Estimate
 from popk.population.model import Model
 from popk.spec.fit import Sampler as SamplerSpec
 from popk.spec.model import CovariateEffect, Maturation, ModelSpec
@@ -28,7 +29,7 @@ class Test(NamedTuple):
         Parameters that the effect has.
     p
         By the chi-square distribution (Wilks, Ann Math Stat 1938;9:60-2); NaN where one of the
-        two searches has not ended.
+        two searches has not come to the highest likelihood.
     """
 
     change: float
@@ -63,11 +64,11 @@ def maximised(
     return maximum(Model(spec), data, settings, name=spec.name, start=start)
 
 
-def likelihood_ratio(with_effect: MaximumFit, without: MaximumFit) -> Test:
+def likelihood_ratio(with_effect: Estimate, without: Estimate) -> Test:
     """The test of what the first model has and the second has not."""
-    change = with_effect.estimate.ofv - without.estimate.ofv
-    df = with_effect.estimate.parameters - without.estimate.parameters
-    ended = with_effect.converged and without.converged
+    change = with_effect.ofv - without.ofv
+    df = with_effect.parameters - without.parameters
+    ended = with_effect.highest and without.highest
     p = float(chi2.sf(max(-change, 0.0), df)) if df > 0 and ended else math.nan
     return Test(change, df, p)
 

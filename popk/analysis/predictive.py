@@ -6,7 +6,7 @@ Stat Comput 2017;27:1413-32). For a subject left out the likelihood has its etas
 importance weights of a whole subject would have no variance.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -15,6 +15,8 @@ from jaxtyping import Float, Int
 from scipy.special import logsumexp
 
 from popk.data.dataset import Dataset, of_subjects
+from popk.inference.maximum import Likelihood
+from popk.population.model import Model
 from popk.spec.fit import Sampler as SamplerSpec
 from popk.study.fit import Fit
 from popk.study.fit import fit as run_fit
@@ -72,7 +74,7 @@ def over_observations(fit: Fit) -> Predictive:
     """Leave one observation out."""
     log_likelihood = fit.samples.log_likelihood
     flat = log_likelihood.reshape(-1, log_likelihood.shape[-1])
-    return _smoothed(flat)
+    return smoothed(flat)
 
 
 def over_subjects(
@@ -82,7 +84,7 @@ def over_subjects(
     watch: Callable[[str], None] | None = None,
 ) -> Predictive:
     """Leave one subject out; fitted again without it where importance sampling is not reliable."""
-    found = _smoothed(subject_likelihood(fit, fit.data))
+    found = smoothed(subject_likelihood(fit, fit.data))
     again = np.flatnonzero(found.k > UNRELIABLE) if refit else np.zeros(0, dtype=int)
     elpd, k = found.elpd.copy(), found.k.copy()
     for i in again.tolist():
@@ -104,16 +106,22 @@ def without(fit: Fit, subject: int) -> float:
 
 def subject_likelihood(fit: Fit, data: Dataset) -> Float[np.ndarray, "draw subject"]:
     """Log likelihood of each subject's data in draws of the population, etas integrated out."""
-    draws = fit.samples.draws
-    names = [*fit.model.population_names]
-    count = draws[names[0]].size
-    chosen = np.linspace(0, count - 1, min(DRAWS, count)).astype(int)
-    flat = {name: draws[name].reshape(count)[chosen] for name in names}
-    if fit.model.correlation_names:
-        flat["correlation_cholesky"] = np.stack([_cholesky(fit, place) for place in chosen])
     settings = SamplerSpec(method="agq", nodes=NODES)
     with jax.enable_x64(True):
         own = prepare_likelihood(fit.model, data, settings).likelihood
+    return in_draws(own, fit.samples.draws)
+
+
+def in_draws(
+    own: Likelihood, draws: Mapping[str, Float[np.ndarray, "*draw"]], most: int = DRAWS
+) -> Float[np.ndarray, "draw subject"]:
+    """The subjects' marginal log likelihoods in draws of the population, evenly chosen ones."""
+    names = (*own.model.population_names, *own.model.correlation_names)
+    count = draws[names[0]].size
+    chosen = np.linspace(0, count - 1, min(most, count)).astype(int)
+    flat = {name: draws[name].reshape(count)[chosen] for name in names}
+    if own.model.correlation_names:
+        flat["correlation_cholesky"] = _cholesky(own.model, flat)
     x = None
     rows = []
     for vector in own.vectors(flat):
@@ -123,20 +131,22 @@ def subject_likelihood(fit: Fit, data: Dataset) -> Float[np.ndarray, "draw subje
     return np.stack(rows)
 
 
-def _cholesky(fit: Fit, place: int) -> np.ndarray:
-    """The factor of the etas' correlations in one draw."""
-    correlation = fit.model.spec.correlation
+def _cholesky(
+    model: Model, draws: Mapping[str, Float[np.ndarray, " draw"]]
+) -> Float[np.ndarray, "draw k k"]:
+    """The factors of the etas' correlations."""
+    correlation = model.spec.correlation
     assert correlation is not None
-    block = [n for n in fit.model.spec.parameters if n in correlation.parameters]
-    matrix = np.eye(len(block))
+    block = [n for n in model.spec.parameters if n in correlation.parameters]
+    count = len(next(iter(draws.values())))
+    matrix = np.tile(np.eye(len(block)), (count, 1, 1))
     for i, a in enumerate(block):
         for j in range(i + 1, len(block)):
-            value = fit.samples.draws[f"correlation_{a}_{block[j]}"].reshape(-1)[place]
-            matrix[i, j] = matrix[j, i] = value
+            matrix[:, i, j] = matrix[:, j, i] = draws[f"correlation_{a}_{block[j]}"]
     return np.linalg.cholesky(matrix)
 
 
-def _smoothed(log_likelihood: Float[np.ndarray, "draw unit"]) -> Predictive:
+def smoothed(log_likelihood: Float[np.ndarray, "draw unit"]) -> Predictive:
     """Importance sampling from the whole posterior to that without each unit."""
     import arviz
 

@@ -77,8 +77,8 @@ class Search:
 
     @property
     def ended(self) -> bool:
-        """Whether the searches behind the final and the full model came to their ends."""
-        return all(fit.converged for fit in self.fits.values())
+        """Whether the likelihoods of the final and the full model are at their highest."""
+        return all(fit.estimate.highest for fit in self.fits.values())
 
 
 def search(
@@ -139,7 +139,7 @@ def search(
         "final": models.fit(chosen),
         "full": models.fit(whole),
     }
-    joint = likelihood_ratio(fits["full"], fits["start"])
+    joint = likelihood_ratio(fits["full"].estimate, fits["start"].estimate)
     effects = {e.name: _effect(e, chosen, whole, models, no_effect) for e in own}
     notes = _notes(fits, len(own), entered, len(chosen), len(whole), backward)
     return Search(
@@ -195,7 +195,7 @@ def _forwards(models: _Models, rows: list[dict[str, Any]], level: float) -> froz
         tested = []
         for effect in open_ones:
             larger = models.fit(chosen | {effect.name}, current)
-            tested.append((likelihood_ratio(larger, current), effect.name))
+            tested.append((likelihood_ratio(larger.estimate, current.estimate), effect.name))
         best = min((t for t in tested if t[0].p < level), default=None, key=lambda t: t[0][::-2])
         taken = None if best is None else best[1]
         step = rows[-1]["step"] + 1
@@ -218,7 +218,7 @@ def _backwards(
         tested = []
         for effect in (e for e in models.candidates if e.name in chosen):
             smaller = models.fit(chosen - {effect.name}, current)
-            tested.append((likelihood_ratio(current, smaller), effect.name))
+            tested.append((likelihood_ratio(current.estimate, smaller.estimate), effect.name))
         worst = max((t for t in tested if t[0].p >= level), default=None, key=lambda t: t[0].p)
         taken = None if worst is None else worst[1]
         step = rows[-1]["step"] + 1
@@ -278,7 +278,7 @@ def _row(
         **dict(zip(("ratio", "q5", "q95"), ratio, strict=True)),
         "taken": taken,
         "effects": " ".join(e.name for e in models.candidates if e.name in names),
-        "ended": fit.converged,
+        "ended": fit.estimate.highest,
         **{name: fit.estimate[name] for name in fit.estimate.names},
     }
 
@@ -311,7 +311,13 @@ def _notes(
     notes = [
         f"NOT ENDED: the search for the maximum of the {name} model; do not use its figures"
         for name, fit in fits.items()
-        if not fit.converged
+        if not fit.estimate.highest
+    ]
+    notes += [
+        f"the {name} model has no maximum inside its bounds (an omega at zero, for example): its "
+        "standard errors are not known"
+        for name, fit in fits.items()
+        if fit.estimate.highest and not fit.estimate.ended
     ]
     if not kept:
         how = "no effect entered" if not entered else "every effect that entered was taken out"

@@ -2,7 +2,8 @@
 
 Trials go in waves, each in a thread: mode search, warm-up, and draws until a trial's convergence
 gate holds; then it leaves, and the others go on without it. A trial that fails is fitted again by
-NUTS, and its row says so. Nothing of a trial depends on those that it is fitted with.
+an ensemble of its own, then by NUTS, and its row says so. Nothing of a trial depends on those that
+it is fitted with.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,8 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from popk.inference.ensemble import Ensemble
 from popk.inference.machine import CHUNK, Machine
 from popk.inference.nuts import Nuts
+from popk.inference.posterior import Posterior, run_through
 from popk.inference.threads import as_finished, on_gpu, real_type
 from popk.inference.trials import Trials, replaced
 from popk.inference.wave import Found, Plan, Wave, diagnosed, wrong_in
@@ -31,6 +34,8 @@ CHAINS = 8
 WAVE, SIDE_BY_SIDE = 64, 4000
 """Most trials of a wave, and numbers (chains times dimension) that a block of trials holds: what
 it works on fits the processor's cache."""
+MOST_ALONE = 2000
+"""Draws of each chain, at most, of a trial that is fitted again on its own."""
 WAVE_ON_GPU, ON_GPU = 4096, 4_000_000
 """The same on a GPU, which is fast where very many numbers are computed side by side."""
 
@@ -94,38 +99,45 @@ class Batch:
         return np.arange(first, min(first + self._size, self.trials))
 
     def _repaired(self, trials: Trials, own: Int[np.ndarray, " trial"]) -> Trials:
-        """Failed trials fitted again by NUTS."""
+        """Failed trials fitted again: by an ensemble of their own, then by NUTS."""
         for place in np.flatnonzero(~trials.passed):
-            refit = self._by_nuts(int(own[place]), trials.why[place])
-            trials = replaced(trials, int(place), refit)
+            for refitted in (self._alone, self._by_nuts):
+                if not trials.passed[place]:
+                    refit = refitted(int(own[place]), trials.why[place])
+                    trials = replaced(trials, int(place), refit)
         return trials
 
-    def _by_nuts(self, trial: int, why: str) -> Trials:
-        events = self.events_of([trial])
-        leaves, tree = jax.tree.flatten(events)
-        one = jax.tree.unflatten(
-            tree, [a[0] if has else a for a, has in zip(leaves, self._own, strict=True)]
+    def _alone(self, trial: int, why: str) -> Trials:
+        """By more chains, whose warm-up no other trial shares."""
+        settings = self.settings.model_copy(
+            update={"chains": None, "draws": min(self.settings.draws, MOST_ALONE)}
         )
+        ensemble = Ensemble(self.model, self.events_of_one(trial), settings)
+        return self._judged(run_through(ensemble), "alone", f"{why}; alone")
+
+    def _by_nuts(self, trial: int, why: str) -> Trials:
         settings = self.settings.model_copy(
             update={"chains": 4, "warmup": 1000, "draws": 1000, "target_accept": 0.95}
         )
-        nuts = Nuts(self.model, one, settings)
-        state = nuts.start()
-        while nuts.progress(state).done < nuts.progress(state).total:
-            state = nuts.advance(state)
-        posterior = nuts.posterior(state)
+        nuts = Nuts(self.model, self.events_of_one(trial), settings)
+        return self._judged(run_through(nuts), "nuts", f"{why}; NUTS")
+
+    def _judged(self, posterior: Posterior, method: str, why: str) -> Trials:
+        """One trial's posterior through the gate of all."""
+        energy = posterior.stats["energy"]
         columns = np.concatenate(
             [
-                np.asarray(posterior.draws[name]).reshape(*state.vectors.shape[:2], -1)
+                np.asarray(posterior.draws[name]).reshape(*energy.shape, -1)
                 for name in (*self.names, *self.parameters)
             ],
             axis=2,
         )
         found = diagnosed(columns[None])
-        wrong = wrong_in(found, self.settings.ess, posterior.stats["energy"][None], self._labels)[0]
+        wrong = wrong_in(found, self.settings.ess, energy[None], self._labels)[0]
         diverging = int(np.sum(posterior.stats["diverging"]))
-        wrong += f"; {diverging} divergences" if diverging else ""
-        return self._results([columns], found, [wrong], "nuts", [f"{why}; NUTS: {wrong or 'ok'}"])
+        if diverging:
+            wrong = "; ".join(part for part in (wrong, f"{diverging} divergences") if part)
+        return self._results([columns], found, [wrong], method, [f"{why}: {wrong or 'ok'}"])
 
     def events_of(self, trials: Sequence[int] | Int[np.ndarray, " trial"]) -> Events:
         """The events of some trials."""
@@ -133,6 +145,13 @@ class Batch:
         return jax.tree.unflatten(
             tree,
             [a[np.asarray(trials)] if has else a for a, has in zip(leaves, self._own, strict=True)],
+        )
+
+    def events_of_one(self, trial: int) -> Events:
+        """The events of one trial, without an axis of trials."""
+        leaves, tree = jax.tree.flatten(self.events_of([trial]))
+        return jax.tree.unflatten(
+            tree, [a[0] if has else a for a, has in zip(leaves, self._own, strict=True)]
         )
 
     def _results(

@@ -106,12 +106,15 @@ class Likelihood:
     @cached_property
     def coordinates(self) -> Coordinates:
         """Unconstrained coordinates of the population values."""
+        with jax.enable_x64(True):
+            return kept(self._key("coordinates"), lambda: coordinates(self.model, self.events))
+
+    def _key(self, what: str) -> tuple[Any, ...]:
+        """What something traced for these coordinates is kept under."""
         shapes = tuple(np.shape(a) for a in jax.tree.leaves(self.events))
         # The bounds of a linear effect depend on the covariates
         terms = tuple(np.asarray(a).tobytes() for a in jax.tree.leaves(self.events.terms))
-        key = (self.model.spec.model_dump_json(), shapes, terms, "coordinates")
-        with jax.enable_x64(True):
-            return kept(key, lambda: coordinates(self.model, self.events))
+        return (self.model.spec.model_dump_json(), shapes, terms, what)
 
     @cached_property
     def natural(self) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
@@ -128,7 +131,7 @@ class Likelihood:
                 values, slopes = run(jnp.asarray(vector))
             return np.asarray(values), np.asarray(slopes)
 
-        run = jax.jit(both)
+        run = kept(self._key("natural"), lambda: jax.jit(both))
         return computed
 
     def vector(self, values: Mapping[str, float | np.ndarray]) -> Float[np.ndarray, " p"]:
@@ -139,7 +142,9 @@ class Likelihood:
     def vectors(self, draws: Mapping[str, np.ndarray]) -> Float[np.ndarray, "n p"]:
         """The same for many draws, which are the first axis of each array."""
         with jax.enable_x64(True):
-            return np.asarray(jax.jit(jax.vmap(self.coordinates.vector))(dict(draws)))
+            of = self.coordinates.vector
+            run = kept(self._key("vectors"), lambda: jax.jit(jax.vmap(of)))
+            return np.asarray(run(dict(draws)))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -173,7 +178,9 @@ class Likelihood:
 
     def _program(self, arguments: Any, slopes: bool) -> Callable[..., Any]:
         model, method, of = self.model, self.settings.method, self.coordinates
-        censoring = bool(np.any(self.events.censored))
+        slots = self.events.slots
+        # By shape where it can be: trials of one design share a program, censored rows or not
+        censoring = slots.count > 0 if slots is not None else bool(np.any(self.events.censored))
 
         def evaluate(vector: Array, x: Array, events: Events, nodes: Nodes | None) -> Any:
             def value(vector: Array) -> tuple[Array, Any]:
@@ -265,7 +272,15 @@ class Estimate:
     @property
     def ended(self) -> bool:
         """Whether the search has ended at a maximum."""
-        return self.slope < GRADIENT and self.least_curvature > LEAST_CURVATURE and not self.lost
+        return self.highest and self.least_curvature > LEAST_CURVATURE
+
+    @property
+    def highest(self) -> bool:
+        """Whether the likelihood is as high as it gets, be it along a flat direction.
+
+        Where an omega goes to zero there is no maximum inside, but a highest likelihood.
+        """
+        return self.slope < GRADIENT and not self.lost
 
     def se(self, name: str, *, sandwich: bool = False) -> float:
         """Standard error of one quantity."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -72,6 +72,7 @@ class Progress:
     divergences: int
 
 
+@runtime_checkable
 class Sampler(Protocol):
     """A sampler prepared for one model and one data set. Its state is a value (a pytree).
 
@@ -94,3 +95,11 @@ class Sampler(Protocol):
     def posterior(self, state: Any) -> Posterior:
         """The posterior of a finished state."""
         ...
+
+
+def run_through(sampler: Sampler) -> Posterior:
+    """A sampler's posterior, without looking at its progress."""
+    state = sampler.start()
+    while sampler.progress(state).done < sampler.progress(state).total:
+        state = sampler.advance(state)
+    return sampler.posterior(state)

@@ -41,7 +41,10 @@ def kept(key: Hashable, make: Callable[[], A]) -> A:
         _KEPT[key] = make()
         if len(_KEPT) > MOST_KEPT:
             _KEPT.popitem(last=False)
-    return _KEPT[key]
+    with suppress(KeyError):  # another thread may just have dropped it
+        _KEPT.move_to_end(key)
+        return _KEPT[key]
+    return kept(key, make)
 
 
 def compiled(

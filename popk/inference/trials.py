@@ -26,9 +26,10 @@ class Trials:
     passed
         [trial] whether the gate holds.
     method
-        Of each trial "ensemble", or "nuts" where the ensemble failed.
+        Of each trial "ensemble"; where that failed "alone" (an ensemble for this trial only), and
+        where that failed too "nuts".
     why
-        What failed, of the ensemble where NUTS took over, and of NUTS where that failed too.
+        What failed, of each of these that was tried.
     """
 
     names: tuple[str, ...]

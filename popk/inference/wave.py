@@ -21,6 +21,9 @@ CHECKED_AFTER = (100, 125, 150, 175, 200, 225, 250, 300, 350, 400, 500, 600, 800
 """Draws of each chain after which a trial's gate is tried; then every 200."""
 HOPE = 0.7
 """A gate is not tried before so much of the draws that its last look says are needed."""
+HOPELESS, HOPELESS_AFTER = 2.0, 200
+"""A trial that by a look after so many draws of each chain would need this many times the most
+draws is given up: those beside it need not wait for it, and it is fitted again by itself."""
 MOST_SHORTENED = 3
 """After divergences a trial's steps are shortened at most so often."""
 
@@ -86,6 +89,7 @@ class Wave:
         self.stage = 0
         self.drawn = np.zeros(size, dtype=int)
         self.next_look = np.zeros(size, dtype=int)
+        self.hopeless = np.zeros(size, dtype=bool)
         self.shortened = np.zeros(size, dtype=int)
         self.columns: list[list[np.ndarray]] = [[] for _ in range(size)]
         self.energies: list[list[np.ndarray]] = [[] for _ in range(size)]
@@ -173,14 +177,14 @@ class Wave:
         for trial in trials:
             by_length.setdefault(int(self.drawn[trial]), []).append(trial)
         for drawn, group in by_length.items():
-            spent = drawn >= self.plan.settings.draws
             columns = np.stack([np.concatenate(self.columns[t], axis=1) for t in group])
             p = self.plan.population
             # The few population quantities are the last to pass: they are looked at first
             few = diagnosed(columns[..., :p])
             self._hope(group, drawn, few)
             wrong = wrong_in(few, self.plan.settings.ess)
-            look = [i for i, text in enumerate(wrong) if spent or not text]
+            spent = self.hopeless[group] | (drawn >= self.plan.settings.draws)
+            look = [i for i, text in enumerate(wrong) if spent[i] or not text]
             if not look:
                 continue
             found = diagnosed(columns[look])
@@ -191,7 +195,7 @@ class Wave:
                 trial, text = group[i], wrong[j]
                 if self.diverged[trial]:
                     text += f"{'; ' if text else ''}{self.diverged[trial]} divergences"
-                if spent or not text:
+                if spent[i] or not text:
                     self.found[trial] = tuple(part[j] for part in found)
                     self.wrong[trial] = text
                     finished.append(trial)
@@ -202,8 +206,10 @@ class Wave:
         least = np.fmin(found.bulk, found.tail).min(axis=1)
         by_size = self.plan.settings.ess / np.maximum(np.nan_to_num(least), 1.0)
         by_rhat = (np.nan_to_num(found.rhat, nan=2.0).max(axis=1) - 1.0) / (RHAT - 1.0)
-        needed = HOPE * drawn * np.maximum(by_size, by_rhat)
-        self.next_look[trials] = np.minimum(needed, self.plan.settings.draws).astype(int)
+        needed, most = drawn * np.maximum(by_size, by_rhat), self.plan.settings.draws
+        furthest = most if drawn >= HOPELESS_AFTER else HOPELESS_AFTER
+        self.next_look[trials] = np.minimum(HOPE * needed, min(most, furthest)).astype(int)
+        self.hopeless[trials] = (needed > HOPELESS * most) & (drawn >= HOPELESS_AFTER)
 
     def _reorder(self, done: Bool[np.ndarray, " place"]) -> None:
         """Bring the trials that go on to the front, those with few steps first."""
