@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from popk.analysis.covariate_tests import covariate_tests
+    from popk.analysis.observations import observations
     from popk.analysis.search import search
     from popk.analysis.summary import individuals, paper_line, parameters
     from popk.api import fit, load_fit, load_model, read_data
@@ -39,6 +40,7 @@ _HOME = {
     "paper_line": "popk.analysis.summary",
     "covariate_tests": "popk.analysis.covariate_tests",
     "search": "popk.analysis.search",
+    "observations": "popk.analysis.observations",
 }
 
 __all__ = [
@@ -53,6 +55,7 @@ __all__ = [
     "individuals",
     "load_fit",
     "load_model",
+    "observations",
     "paper_line",
     "parameters",
     "read_data",

@@ -121,7 +121,7 @@ def in_draws(
     chosen = np.linspace(0, count - 1, min(most, count)).astype(int)
     flat = {name: draws[name].reshape(count)[chosen] for name in names}
     if own.model.correlation_names:
-        flat["correlation_cholesky"] = _cholesky(own.model, flat)
+        flat["correlation_cholesky"] = cholesky_factors(own.model, flat)
     x = None
     rows = []
     for vector in own.vectors(flat):
@@ -131,7 +131,7 @@ def in_draws(
     return np.stack(rows)
 
 
-def _cholesky(
+def cholesky_factors(
     model: Model, draws: Mapping[str, Float[np.ndarray, " draw"]]
 ) -> Float[np.ndarray, "draw k k"]:
     """The factors of the etas' correlations."""

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from threading import RLock
 from typing import Any, TypeVar
 
 import jax
@@ -26,6 +27,8 @@ from popk.inference.threads import on_gpu
 A = TypeVar("A")
 
 _KEPT: OrderedDict[Hashable, Any] = OrderedDict()
+_ONE_AT_A_TIME = RLock()
+"""NumPyro's handlers are not for several threads that trace at once."""
 MOST_KEPT = 32
 SOURCES = ("data", "inference", "pk", "population", "spec")
 LIBRARIES = ("jax", "jaxlib", "numpy", "numpyro")
@@ -37,14 +40,13 @@ def kept(key: Hashable, make: Callable[[], A]) -> A:
     Programs take data as arguments: a second fit of a model to data of the same shape neither
     traces nor compiles anything.
     """
-    if key not in _KEPT:
-        _KEPT[key] = make()
-        if len(_KEPT) > MOST_KEPT:
-            _KEPT.popitem(last=False)
-    with suppress(KeyError):  # another thread may just have dropped it
+    with _ONE_AT_A_TIME:
+        if key not in _KEPT:
+            _KEPT[key] = make()
+            if len(_KEPT) > MOST_KEPT:
+                _KEPT.popitem(last=False)
         _KEPT.move_to_end(key)
         return _KEPT[key]
-    return kept(key, make)
 
 
 def compiled(

@@ -1,6 +1,6 @@
 """Trials simulated from a model on a design: parameters, and what an assay reports."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -17,6 +17,9 @@ from popk.population.events import Events
 from popk.population.model import Model
 from popk.population.residual import vanishes_without_drug
 from popk.spec.problem import PopkError, Problem
+
+TOGETHER = 50
+"""Replicates that are computed side by side."""
 
 
 class Simulated(NamedTuple):
@@ -88,6 +91,29 @@ def simulate(
         slots=None,
     )
     return Simulated(censored_last(events), truth)
+
+
+Replicating = Callable[[jax.Array, Mapping[str, Array], Events], Array]
+
+
+def replicating(model: Model) -> Replicating:
+    """What simulates data sets on a design, one for each key; to be compiled.
+
+    Returns
+    -------
+    Callable
+        Of [replicate] random keys, [replicate] values of the model's sample sites for the
+        population, and events: [replicate, ...row] concentrations as an assay without limits
+        would report them. Etas are drawn anew; only observed rows mean anything.
+    """
+
+    def all_of(keys: jax.Array, values: Mapping[str, Array], events: Events) -> Array:
+        def one(given: tuple[jax.Array, Mapping[str, Array]]) -> Array:
+            return _one(model, given[0], events, given[1])[0]
+
+        return jax.lax.map(one, (keys, values), batch_size=TOGETHER)
+
+    return all_of
 
 
 def _one(

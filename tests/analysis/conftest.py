@@ -17,6 +17,7 @@ from popk.population.model import Model
 from popk.spec.fit import DataSpec, Dose
 from popk.spec.model import ModelSpec
 from popk.study.fit import Fit, Provenance
+from tests.inference.conftest import course as course
 from tests.inference.conftest import steady_state as steady_state
 
 CHAINS, DRAWS = 2, 40
