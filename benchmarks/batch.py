@@ -146,7 +146,7 @@ def main() -> None:
         compiled = time.perf_counter() - begun
         trials, seconds = fitted(Batch(model, sim.events, settings))
     result: dict[str, Any] = {
-        "command": "python -m benchmarks.batch " + " ".join(sys.argv[1:]),
+        "command": " ".join(["python -m benchmarks.batch", *sys.argv[1:]]),
         "machine": processor(),
         "all_cores_to_one": round(cores_worth(), 2),
         "device": str(device),
@@ -156,6 +156,7 @@ def main() -> None:
         "seconds": round(seconds, 2),
         "compiling_and_first_wave_seconds": round(compiled, 2),
         "passed": int(trials.passed.sum()),
+        "refitted_alone": int(sum(m == "alone" for m in trials.method)),
         "refitted_by_nuts": int(sum(m == "nuts" for m in trials.method)),
         "largest_rhat": float(trials.rhat.max()),
         "least_ess": float(min(trials.ess_bulk.min(), trials.ess_tail.min())),

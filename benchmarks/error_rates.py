@@ -88,7 +88,7 @@ def main() -> None:
         found[str(ratio)] = rates(judged).to_dict("index")
     ages = study.data.covariates["AGE"][:, 0]
     result = {
-        "command": "python -m benchmarks.error_rates " + " ".join(sys.argv[1:]),
+        "command": " ".join(["python -m benchmarks.error_rates", *sys.argv[1:]]),
         "machine": processor(),
         "versions": versions("popk", "jax", "jaxlib", "numpyro", "numpy"),
         "seconds": round(time.perf_counter() - begun, 1),

@@ -146,7 +146,7 @@ def main() -> None:
         return
     files = {"phenobarb": PHENOBARB, "infusion": INFUSION}
     result = {
-        "command": "python -m benchmarks.likelihood " + " ".join(sys.argv[1:]),
+        "command": " ".join(["python -m benchmarks.likelihood", *sys.argv[1:]]),
         "machine": processor(),
         "cores_worth": round(cores_worth(), 2),
         "versions": versions("popk", "jax", "jaxlib", "numpyro", "numpy", "scipy"),
