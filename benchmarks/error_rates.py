@@ -53,10 +53,9 @@ def report(result: dict[str, Any]) -> str:
         cells = []
         for ratio in result["rates"]:
             own = result["rates"][ratio][name]
-            cells.append(f"{100 * own['rate']:.1f} ± {100 * own['error']:.1f} %")
-        trials = result["rates"]["1.0"][name]["trials"]
-        note = "" if trials == result["trials"] else f" ({trials} studies)"
-        lines.append(f"| {name}{note} | {' | '.join(cells)} |")
+            of = "" if own["trials"] == result["trials"] else f" of {own['trials']}"
+            cells.append(f"{100 * own['rate']:.1f} ± {100 * own['error']:.1f} %{of}")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
 
 

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from scipy.special import logsumexp
 
 from popk.data.dataset import Dataset, of_subjects
+from popk.inference.conditional import STUCK
 from popk.inference.maximum import Likelihood
 from popk.population.model import Model
 from popk.spec.fit import Sampler as SamplerSpec
@@ -126,6 +127,9 @@ def in_draws(
     rows = []
     for vector in own.vectors(flat):
         found = own(vector, x, scores=False)
+        if not (np.isfinite(found.log_likelihood).all() and (found.left < STUCK).all()):
+            # The modes of the draw before may lie too far away
+            found = own(vector, scores=False)
         x = found.x if np.isfinite(found.x).all() else None
         rows.append(found.log_likelihood)
     return np.stack(rows)
