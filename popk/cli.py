@@ -2,13 +2,14 @@
 
 import json
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import pandas as pd
     from rich.console import RenderableType
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from popk.study.maximum import MaximumFit
 
 CLEAN, PROBLEMS, UNREADABLE, NOT_CONVERGED, INTERRUPTED = 0, 1, 2, 3, 130
+BEGINS_ANEW = "nothing was written; the same command begins anew"
 
 app = typer.Typer(
     add_completion=True,
@@ -98,12 +100,8 @@ def fit(
     console = Console(stderr=as_json)
     title = f"{study.spec.name or study.folder}: model {study.model.spec.name}"
     console.print(title, markup=False, soft_wrap=True)
-    try:
-        with shown(console) as watch:
-            result = run(study, files.of_fit, watch)
-    except KeyboardInterrupt:
-        typer.echo("interrupted; the same command goes on from here", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+    with _interruptible("the same command goes on from here"), shown(console) as watch:
+        result = run(study, files.of_fit, watch)
     _report(result, study, as_json)
 
 
@@ -145,7 +143,7 @@ def covariates(
     study = open_study(folder)
     fit = _posterior(load(study), study)
     console = Console(stderr=True, highlight=False)
-    with console.status("tests") as status:
+    with _interruptible(BEGINS_ANEW), console.status("tests") as status:
         found = covariate_tests(
             fit,
             study.spec.candidates or None,
@@ -207,7 +205,7 @@ def search(
     if method and not study.spec.sampler.maximises:
         raise typer.BadParameter(f"{method!r} is not focei, laplace, agq or importance")
     console = Console(stderr=True, highlight=False)
-    with console.status("search") as status:
+    with _interruptible(BEGINS_ANEW), console.status("search") as status:
         found = searching.search(
             study.model,
             study.data,
@@ -255,6 +253,16 @@ def schema(
     if kind not in kinds:
         raise typer.BadParameter(f"{kind!r} is neither 'model' nor 'fit'")
     _print(kinds[kind].model_json_schema())
+
+
+@contextmanager
+def _interruptible(then: str) -> "Iterator[None]":
+    """An interrupt ends the command with its own exit code, and says what comes next."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted; {then}", err=True)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _report(result: "Fit | MaximumFit", study: "Study", as_json: bool) -> None:

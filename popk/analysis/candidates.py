@@ -11,6 +11,9 @@ from popk.spec.model import Below, Category, CovariateEffect, Maturation, ModelS
 from popk.spec.priors import Fixed
 from popk.spec.problem import PopkError, Problem
 
+_SUITS = (
+    "correct it: its cut, reference or center in the covariate's unit, its level as in the data"
+)
 COLLINEAR = 0.99
 """Correlation of two candidates' terms from which they cannot be told apart."""
 
@@ -103,7 +106,7 @@ def _faults(model: Model, data: Dataset, effect: CovariateEffect) -> list[Proble
     try:
         term = terms(effect, data)
     except ValueError as error:
-        return [problem(str(error), "a relation that suits the covariate", "correct it")]
+        return [problem(str(error), "a relation that suits the covariate", _SUITS)]
     if isinstance(effect, Below | Category):
         inside, outside = int((term == 1).sum()), int((term != 1).sum())
         if not inside or not outside:

@@ -10,7 +10,7 @@ answer to read (Gastonguay, AAPS J 2004;6(S1):W4354).
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -165,20 +165,17 @@ class _Models:
     data: Dataset
     settings: SamplerSpec
     tell: Callable[[str], None]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_done", {})
+    done: dict[frozenset[str], MaximumFit] = field(default_factory=dict)
 
     def fit(self, names: frozenset[str], start: MaximumFit | None = None) -> MaximumFit:
         """The model with these effects."""
-        done: dict[frozenset[str], MaximumFit] = self.__dict__["_done"]
-        if names not in done:
+        if names not in self.done:
             effects = [e for e in self.candidates if e.name in names]
             label = f"with {', '.join(e.name for e in effects)}" if effects else "without effects"
             self.tell(label)
             spec = with_effects(self.base, effects, f"{self.base.name}, {label}")
-            done[names] = maximised(spec, self.data, self.settings, start)
-        return done[names]
+            self.done[names] = maximised(spec, self.data, self.settings, start)
+        return self.done[names]
 
     def named(self, name: str) -> CovariateEffect:
         """A candidate by its name."""

@@ -6,6 +6,7 @@ import popk.study.folder
 from tests.cli.conftest import (
     CLEAN,
     FIT,
+    INTERRUPTED,
     PROBLEMS,
     UNREADABLE,
     command,
@@ -62,6 +63,20 @@ def test_search_prints_and_writes_every_part(tmp_path):
     record = strict_json(command("search", folder, "--json").out)
     assert [row["direction"] for row in record["tried"]] == ["start", "forward"]
     assert record["effects"]["CL_WT_power"]["full_ratio"] > 0
+
+
+@pytest.mark.parametrize("name", ["covariates", "search"])
+def test_interrupted_they_write_nothing(folder, monkeypatch, name):
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    module = {"covariates": "covariate_tests.covariate_tests", "search": "search.search"}[name]
+    monkeypatch.setattr(f"popk.analysis.{module}", interrupted)
+    before = results(folder)
+    result = command(name, folder)
+    assert result.code == INTERRUPTED
+    assert "interrupted; nothing was written" in result.complaint
+    assert results(folder) == before
 
 
 def test_search_by_a_sampler_is_refused(tmp_path):
