@@ -1,18 +1,16 @@
-"""Figures. Computes nothing: every number comes from an analysis table."""
+"""Figures of covariate tests."""
 
-import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import matplotlib
 from matplotlib.figure import Figure
+
+from popk.report.plots.style import SYNTHETIC, svg
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from popk.analysis.covariate_tests import CovariateTests
-
-SYNTHETIC = "SYNTHETIC DATA"
 
 
 def forest(
@@ -84,14 +82,6 @@ def evidence(curves: "Mapping[str, pd.DataFrame]", synthetic: bool = False) -> F
     if synthetic:
         axes.set_title(SYNTHETIC, loc="left", fontsize=9)
     return figure
-
-
-def svg(figure: Figure) -> str:
-    """A figure as SVG text, the same at every call."""
-    out = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": "popk", "svg.fonttype": "none"}):
-        figure.savefig(out, format="svg", metadata={"Date": None})
-    return out.getvalue()
 
 
 def _within(value: float, limits: tuple[float, float]) -> bool:

@@ -1,0 +1,24 @@
+"""The command `popk`. Its modules are imported in the order in which the help lists the commands."""
+
+import sys
+
+from popk.cli import fitting as fitting
+
+# isort: split
+from popk.cli import covariates as covariates
+
+# isort: split
+from popk.cli.app import app
+from popk.cli.output import refuse
+
+__all__ = ["app", "main"]
+
+
+def main() -> None:
+    """Entry point of the command `popk`: a fault of the user's files is never a stack trace."""
+    from popk.spec.problem import PopkError
+
+    try:
+        app()
+    except PopkError as error:
+        sys.exit(refuse(error))

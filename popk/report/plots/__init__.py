@@ -1,0 +1,1 @@
+"""Figures. Computes nothing: every number comes from an analysis table."""
