@@ -1,4 +1,4 @@
-"""The command `popk`. Its modules are imported in the order in which the help lists the commands."""
+"""The command `popk`: its modules are imported in the order in which the help lists them."""
 
 import sys
 
