@@ -2,9 +2,9 @@
 
 ``python -m benchmarks.batch [--trials 1000] [--precision float32] [--calibration]`` writes
 batch.json, batch-float64.json, or with ``--calibration`` calibration.json. There every trial is
-simulated from its own draw of the priors, and the ranks of the true values among the posterior
-draws must be uniform (simulation-based calibration, Talts et al., arXiv 1804.06788), by the
-simultaneous band of Säilynoja, Bürkner & Vehtari, Stat Comput 2022;32:32.
+simulated from its own draw of the priors of models/infusion_1cpt_bsa_calibration.toml, and the
+ranks of the true values among the posterior draws must be uniform (see
+`popk.analysis.calibration`; ``popk calibrate`` is the same for any model and design).
 """
 
 import argparse
@@ -16,9 +16,9 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float
 
 from benchmarks.machine import cores_worth, processor, versions
+from popk.analysis.uniform import band, deviation, ranks
 from popk.inference.batch import Batch
 from popk.inference.trials import Trials
 from popk.population.condensed import condense
@@ -26,6 +26,7 @@ from popk.population.events import arrange
 from popk.population.model import Model
 from popk.population.simulated import Simulated, simulate
 from popk.spec.fit import Sampler
+from popk.spec.model import read_model
 from popk.study.compiled import keep_compiled
 from popk.study.folder import open_study
 
@@ -40,23 +41,9 @@ TRUTH = {
     "sigma": 0.2,
 }
 """Population values of the simulated trials (SYNTHETIC)."""
-CALIBRATED: dict[str, Any] = {
-    "parameters": {
-        name: {
-            "typical": {"prior": "lognormal", "median": median, "sigma": 0.3},
-            "variability": {"sd": {"prior": "gamma", "shape": 6.0, "rate": 15.0}},
-        }
-        for name, median in (("CL", 1.0), ("V", 3.2))
-    },
-    "residual": {"sd": {"prior": "gamma", "shape": 6.0, "rate": 30.0}},
-}
-"""Priors of the calibration, narrower than the model file's. From those a trial in fifteen has next
-to no information (all rows below the assay limit, an SD of nearly zero); it misses its gate, and a
-NUTS refit of such a posterior takes minutes."""
+CALIBRATED = ROOT / "models" / "infusion_1cpt_bsa_calibration.toml"
 LIMIT = 50.0
 """Assay limit, pg/mL: lower values are censored."""
-THIN = 400
-"""Draws of each trial that ranks are taken among: about as many as are effective."""
 
 
 def simulated(trials: int, seed: int, *, from_priors: bool) -> tuple[Any, Simulated]:
@@ -64,20 +51,10 @@ def simulated(trials: int, seed: int, *, from_priors: bool) -> tuple[Any, Simula
     study = open_study(ROOT / "fits" / "blinatumomab-infants")
     model = study.model
     if from_priors:
-        model = Model(type(model.spec).model_validate(_merged(model.spec.model_dump(), CALIBRATED)))
+        model = Model(read_model(CALIBRATED))
     design, _ = condense(arrange(model.spec, study.data)[0])
     given = None if from_priors else TRUTH
     return model, simulate(jax.random.key(seed), model, design, trials, given=given, below=LIMIT)
-
-
-def _merged(whole: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
-    """`part` laid over `whole`, table by table; a prior is replaced as a whole."""
-    return whole | {
-        key: _merged(whole[key], value)
-        if isinstance(value, dict) and "prior" not in value
-        else value
-        for key, value in part.items()
-    }
 
 
 def fitted(batch: Batch) -> tuple[Trials, float]:
@@ -90,39 +67,6 @@ def fitted(batch: Batch) -> tuple[Trials, float]:
         print(f"{done}/{batch.trials} trials, {time.perf_counter() - begun:.1f} s", file=sys.stderr)
     joined = Trials.joined([parts[i] for i in range(len(parts))])
     return joined, time.perf_counter() - begun
-
-
-def ranks(trials: Trials, truth: dict[str, np.ndarray]) -> dict[str, Float[np.ndarray, " trial"]]:
-    """Normalised ranks of the true values, in (0, 1)."""
-    found = {}
-    for j, name in enumerate(trials.names):
-        own = []
-        for i, draws in enumerate(trials.draws):
-            flat = np.swapaxes(draws[..., j], 0, 1).ravel()
-            # Draws of different chains stand next to each other: every so-and-so-manyth is
-            # nearly independent
-            kept = flat[np.linspace(0, len(flat) - 1, THIN).astype(int)]
-            own.append((np.sum(kept < truth[name][i]) + 0.5) / (THIN + 1))
-        found[name] = np.array(own)
-    return found
-
-
-def band(count: int, level: float = 0.95, seed: int = 0, simulations: int = 2000) -> float:
-    """Largest deviation, in standard deviations, of the ECDF of uniform ranks, at this level.
-
-    The simultaneous band by simulation: of the largest of the standardised deviations over a
-    grid of points (Säilynoja et al. 2022, sec. 2.2).
-    """
-    rng = np.random.default_rng(seed)
-    uniform = (rng.integers(0, THIN + 1, (simulations, count)) + 0.5) / (THIN + 1)
-    return float(np.quantile([deviation(row) for row in uniform], level))
-
-
-def deviation(values: Float[np.ndarray, " trial"]) -> float:
-    """Largest standardised deviation of the ECDF from uniform."""
-    grid = np.linspace(0.01, 0.99, 99)
-    ecdf = np.searchsorted(np.sort(values), grid, side="right") / len(values)
-    return float(np.max(np.abs(ecdf - grid) / np.sqrt(grid * (1 - grid) / len(values))))
 
 
 def main() -> None:
@@ -164,7 +108,8 @@ def main() -> None:
     }
     if options.calibration:
         bound = band(options.trials)
-        found = {name: deviation(r) for name, r in ranks(trials, sim.truth).items()}
+        own = ranks(trials, sim.truth)
+        found = {name: deviation(own[:, j]) for j, name in enumerate(trials.names)}
         result["calibration"] = {
             "band_95_simultaneous": bound,
             "deviation": found,

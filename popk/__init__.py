@@ -13,6 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from popk.analysis.checks import checks
     from popk.analysis.covariate_tests import covariate_tests
     from popk.analysis.observations import observations
     from popk.analysis.search import search
@@ -38,6 +39,7 @@ _HOME = {
     "parameters": "popk.analysis.summary",
     "individuals": "popk.analysis.summary",
     "paper_line": "popk.analysis.summary",
+    "checks": "popk.analysis.checks",
     "covariate_tests": "popk.analysis.covariate_tests",
     "search": "popk.analysis.search",
     "observations": "popk.analysis.observations",
@@ -50,6 +52,7 @@ __all__ = [
     "Model",
     "PopkError",
     "Problem",
+    "checks",
     "covariate_tests",
     "fit",
     "individuals",

@@ -62,6 +62,34 @@ def main_rate(data: Dataset) -> Float[np.ndarray, " subject"]:
     return rates
 
 
+def current_rate(data: Dataset) -> Float[np.ndarray, "subject record"]:
+    """Infusion rate at each record, all infusions together; 0 where none runs.
+
+    In `data.units.amount` per `data.units.time`. At the record of a constant infusion at steady
+    state, and at records of the same time after it, its rate. An infusion that ends at a record
+    still counts there, one that starts there does not.
+    """
+    rates = np.zeros(data.time.shape)
+    for subject in range(data.subjects):
+        running: list[tuple[float, float, float]] = []  # rate, begin, end
+        for record in np.flatnonzero(data.mask[subject]):
+            time, rate = data.time[subject, record], data.rate[subject, record]
+            if data.evid[subject, record] >= 3:
+                running = []
+            if rate > 0:
+                length = data.amount[subject, record] / rate
+                if length == 0:
+                    running.append((rate, -np.inf, time))
+                for k in range(int(data.addl[subject, record]) + 1) if length > 0 else ():
+                    begun = time + k * data.interval[subject, record]
+                    running.append((rate, begun, begun + length))
+            slack = 1e-9 * max(1.0, abs(time))
+            rates[subject, record] = sum(
+                r for r, begun, end in running if begun < time - slack and time <= end + slack
+            )
+    return rates
+
+
 def _css(fit: Fit | MaximumFit, rate: Float[np.ndarray, " subject"], unit: str) -> Draws:
     spec = fit.model.spec
     factor = conversion_factor(f"({unit})/({spec.parameters['CL'].unit})", spec.units.concentration)

@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from popk.analysis.npde import REPLICATES, npde
 from popk.analysis.predictive import cholesky_factors
+from popk.data.last_dose import time_after_dose
 from popk.inference.programs import kept
 from popk.population.condensed import condense
 from popk.population.events import Events, arrange
@@ -40,12 +41,12 @@ def observations(
     Returns
     -------
     DataFrame
-        ``ID``, ``line`` (of the file), ``TIME`` (in the data's unit), ``DV`` (for a censored row
-        its limit), ``censored``; ``PRED`` (population parameters at the posterior median or the
-        estimates, etas zero), ``IPRED`` (individual; posterior median, or at the conditional
-        modes), all in the model's concentration unit; ``IWRES`` (its residual in SDs, on the
-        log scale where the error is log-normal; NaN where censored) and ``NPDE`` (see
-        `popk.analysis.npde`).
+        ``ID``, ``line`` (of the file), ``TIME`` and ``TAD`` (time after dose; in the data's unit),
+        ``DV`` (for a censored row its limit), ``censored``; ``PRED`` (population parameters at the
+        posterior median or the estimates, etas zero), ``IPRED`` (individual; posterior median, or
+        at the conditional modes), all in the model's concentration unit; ``IWRES`` (its residual
+        in SDs, on the log scale where the error is log-normal; NaN where censored) and ``NPDE``
+        (see `popk.analysis.npde`).
 
     Raises
     ------
@@ -56,10 +57,10 @@ def observations(
     with jax.enable_x64(True):
         events, order = condense(arrange(model.spec, data)[0])
         central = population_values(fit)
-        log_pred, _ = _predicted(model, {k: v[None] for k, v in central.items()}, events)
-        log_ipred, iwres = _predicted(model, _individual_values(fit), events)
+        log_pred, _ = predicted(model, {k: v[None] for k, v in central.items()}, events)
+        log_ipred, iwres = predicted(model, individual_values(fit), events)
         key = jax.random.key(fit.provenance.seed if seed is None else seed)
-        errors = npde(key, model, events, _sites(model, central), replicates)[order]
+        errors = npde(key, model, events, population_sites(model, central), replicates)[order]
     observed = np.asarray(events.observed)
 
     def in_file(rows: np.ndarray) -> np.ndarray:
@@ -73,6 +74,7 @@ def observations(
             "ID": [data.ids[i] for i in subject],
             "line": data.line[data.observed],
             "TIME": data.time[data.observed],
+            "TAD": time_after_dose(data)[data.observed],
             "DV": _reported(events, order),
             "censored": censored,
             "PRED": in_file(np.exp(log_pred[0])),
@@ -91,7 +93,7 @@ def population_values(fit: Fit | MaximumFit) -> dict[str, Float[np.ndarray, ""]]
     return {name: np.asarray(np.median(fit.samples.draws[name])) for name in names}
 
 
-def _sites(model: Model, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def population_sites(model: Model, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Values of the model's sample sites: correlations as their Cholesky factor."""
     sites = {name: values[name] for name in model.population_names}
     if model.correlation_names:
@@ -100,7 +102,7 @@ def _sites(model: Model, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarr
     return sites
 
 
-def _individual_values(fit: Fit | MaximumFit) -> dict[str, Float[np.ndarray, "draw ..."]]:
+def individual_values(fit: Fit | MaximumFit) -> dict[str, Float[np.ndarray, "draw ..."]]:
     """Population parameters and etas, in draws or at the one estimate."""
     names = fit.model.population_names
     if isinstance(fit, MaximumFit):
@@ -114,7 +116,7 @@ def _individual_values(fit: Fit | MaximumFit) -> dict[str, Float[np.ndarray, "dr
     return {name: values[own] for name, values in flat.items()}
 
 
-def _predicted(
+def predicted(
     model: Model, values: Mapping[str, np.ndarray], events: Events
 ) -> tuple[Float[np.ndarray, "draw ..."], Float[np.ndarray, "draw ..."]]:
     """Log concentrations, and residuals in SDs, in each draw."""

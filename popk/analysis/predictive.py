@@ -25,6 +25,8 @@ from popk.study.maximum import prepare_likelihood
 
 UNRELIABLE = 0.7
 """Pareto k above which importance sampling is not relied on (ibid., sec. 2.1)."""
+FEW = 0.02
+"""Share of the draws in which a unit's likelihood may be missing."""
 DRAWS = 500
 """Draws for which the likelihood of subjects is computed."""
 NODES = 5
@@ -151,9 +153,24 @@ def cholesky_factors(
 
 
 def smoothed(log_likelihood: Float[np.ndarray, "draw unit"]) -> Predictive:
-    """Importance sampling from the whole posterior to that without each unit."""
+    """Importance sampling from the whole posterior to that without each unit.
+
+    Of a unit whose likelihood was not found in a few draws (`FEW`), the others are used; beyond
+    that its density is NaN.
+    """
     import arviz
 
-    log_weight, k = arviz.psislw(-log_likelihood.T.copy())
-    elpd = logsumexp(np.asarray(log_weight) + log_likelihood.T, axis=1)
-    return Predictive(np.asarray(elpd), np.asarray(k), np.zeros(0, dtype=int))
+    known = np.isfinite(log_likelihood)
+    whole = known.all(axis=0)
+    elpd, k = (np.full(log_likelihood.shape[1], np.nan) for _ in range(2))
+
+    def put(units: np.ndarray, density: np.ndarray) -> None:
+        log_weight, own = arviz.psislw(-density.T.copy())
+        elpd[units] = logsumexp(np.asarray(log_weight) + density.T, axis=1)
+        k[units] = own
+
+    if whole.any():
+        put(np.flatnonzero(whole), log_likelihood[:, whole])
+    for unit in np.flatnonzero(~whole & (known.mean(axis=0) >= 1.0 - FEW)):
+        put(np.array([unit]), log_likelihood[known[:, unit], unit][:, None])
+    return Predictive(elpd, k, np.zeros(0, dtype=int))

@@ -7,8 +7,8 @@ Outcome = Literal["passed", "look here", "failed", "not possible"]
 PASSED, LOOK, FAILED, IMPOSSIBLE = "passed", "look here", "failed", "not possible"
 
 SUSPECT, REFUTED = 0.05, 0.001
-"""p below which a check says "look here", and below which it says "failed". The first is custom; the
-second leaves, with some ten checks of a sound model, one false "failed" in a hundred fits."""
+"""p below which a check says "look here", and below which it says "failed". The first is custom;
+the second leaves, with some ten checks of a sound model, one false "failed" in a hundred fits."""
 
 
 @dataclass(frozen=True)

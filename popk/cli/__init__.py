@@ -5,7 +5,13 @@ import sys
 from popk.cli import fitting as fitting
 
 # isort: split
+from popk.cli import checking as checking
+
+# isort: split
 from popk.cli import covariates as covariates
+
+# isort: split
+from popk.cli import calibrating as calibrating
 
 # isort: split
 from popk.cli.app import app

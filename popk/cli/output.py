@@ -46,10 +46,9 @@ def interruptible(then: str) -> "Iterator[None]":
         raise typer.Exit(INTERRUPTED) from None
 
 
-def posterior(result: "Fit | MaximumFit", study: "Study") -> "Fit":
-    """A posterior of what fit.toml names now; anything else is refused."""
+def current(result: "Fit | MaximumFit", study: "Study") -> "Fit | MaximumFit":
+    """A result of what fit.toml names now; one from before is refused."""
     from popk.spec.problem import PopkError, Problem
-    from popk.study.fit import Fit
     from popk.study.folder import stale
 
     changed = stale(study, result)
@@ -62,6 +61,15 @@ def posterior(result: "Fit | MaximumFit", study: "Study") -> "Fit":
                 cure=f"run: popk fit {study.folder}",
             )
         )
+    return result
+
+
+def posterior(result: "Fit | MaximumFit", study: "Study") -> "Fit":
+    """A posterior of what fit.toml names now; anything else is refused."""
+    from popk.spec.problem import PopkError, Problem
+    from popk.study.fit import Fit
+
+    result = current(result, study)
     if isinstance(result, Fit):
         return result
     raise PopkError(

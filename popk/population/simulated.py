@@ -116,22 +116,47 @@ def replicating(model: Model) -> Replicating:
     return all_of
 
 
+def redrawing(model: Model) -> Callable[..., dict[str, Array]]:
+    """What draws etas anew for given population values; to be compiled.
+
+    Returns
+    -------
+    Callable
+        Arguments as for `replicating`: every named value of the model, [draw, ...].
+    """
+
+    def all_of(keys: jax.Array, values: Mapping[str, Array], events: Events) -> dict[str, Array]:
+        def one(given: tuple[jax.Array, Mapping[str, Array]]) -> dict[str, Array]:
+            return _values(model, given[0], events, given[1])
+
+        return jax.lax.map(one, (keys, values), batch_size=TOGETHER)
+
+    return all_of
+
+
 def _one(
     model: Model, key: jax.Array, design: Events, held: Mapping[str, Array]
 ) -> tuple[Float[Array, " row"], Bool[Array, " row"], dict[str, Array]]:
     """Observations of one trial, which rows are without drug, and the values behind them."""
     key_values, key_dv = jax.random.split(key)
-    seeded = numpyro.handlers.substitute(numpyro.handlers.seed(model, key_values), data=dict(held))
+    values = _values(model, key_values, design, held)
+    log_c = model.predict(values, design).log_concentration
+    dv = model.observation(log_c, values, design).sample(key_dv)
+    return dv, log_c == NO_DRUG, values
+
+
+def _values(
+    model: Model, key: jax.Array, design: Events, held: Mapping[str, Array]
+) -> dict[str, Array]:
+    """Every named value of the model, those that are not held drawn."""
+    seeded = numpyro.handlers.substitute(numpyro.handlers.seed(model, key), data=dict(held))
     sites = numpyro.handlers.trace(seeded).get_trace(design)
-    values = {
+    return {
         name: site["value"]
         for name, site in sites.items()
         if name != "DV" and site["type"] in ("sample", "deterministic")
         and not name.startswith("x_") and name != "correlation_cholesky"
     }  # fmt: skip
-    log_c = model.predict(values, design).log_concentration
-    dv = model.observation(log_c, values, design).sample(key_dv)
-    return dv, log_c == NO_DRUG, values
 
 
 def _refuse(model: Model, design: Events, given: Mapping[str, float]) -> None:

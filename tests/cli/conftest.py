@@ -111,7 +111,9 @@ def write(folder: Path, model: str = MODEL, fit: str = FIT, data: str = DATA) ->
 
 
 def results(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in (folder / "results").iterdir()}
+    return {
+        path.name: path.read_bytes() for path in (folder / "results").iterdir() if path.is_file()
+    }
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,94 @@
+"""Checks of a fit for the terminal, and as files. Computes nothing."""
+
+from typing import TYPE_CHECKING
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from popk.report.terminal import SYNTHETIC
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import pandas as pd
+
+    from popk.analysis.checks import Checks
+    from popk.analysis.verdict import Verdict
+
+STYLES = {"passed": "green", "look here": "bold yellow", "failed": "bold red",
+          "not possible": "dim"}  # fmt: skip
+
+
+def verdicts(found: "Iterable[Verdict]", synthetic: bool = False) -> RenderableType:
+    """One verdict a row, with what decided it."""
+    table = Table(title="verdicts", title_justify="left", caption=SYNTHETIC if synthetic else None,
+                  caption_justify="left", box=None, padding=(0, 2, 0, 0))  # fmt: skip
+    for column in ("", "check", "value", "passed if", "what was found", "figure"):
+        table.add_column(column, overflow="fold")
+    for own in found:
+        value = "" if own.value != own.value else f"{own.value:.3g}"
+        table.add_row(
+            Text(own.outcome, STYLES[own.outcome]), Text(own.check), value, Text(own.threshold),
+            Text(own.meaning), Text(own.figure),
+        )  # fmt: skip
+    return table
+
+
+def summary(found: "Iterable[Verdict]") -> str:
+    """How many checks ended how, in one line."""
+    outcomes = [own.outcome for own in found]
+    parts = [f"{outcomes.count(o)} {o}" for o in STYLES if outcomes.count(o)]
+    return "checks: " + ", ".join(parts)
+
+
+def kinds(table: "pd.DataFrame") -> RenderableType | None:
+    """Kinds of variability side by side; None where they were not compared."""
+    if table.empty:
+        return None
+    out = Table(title="variability between subjects, other things equal", title_justify="left",
+                box=None, padding=(0, 2, 0, 0))  # fmt: skip
+    omegas = [str(c) for c in table if str(c).startswith("omega_")]
+    for column in ("", "elpd", "difference", "standard error", "Pareto k > 0.7", *omegas):
+        out.add_column(column, justify="left" if not column else "right")
+    for kind, row in table.to_dict("index").items():
+        own = kind == table.attrs["own"]
+        mark = " (the fit's)" if own else "" if row["converged"] else " (not converged)"
+        out.add_row(
+            f"{kind}{mark}", f"{row['elpd']:.1f}", "" if own else f"{row['difference']:+.1f}",
+            "" if own else f"{row['error']:.1f}", f"{row['unreliable']:.0f}",
+            *(f"{row[name]:.3f}" for name in omegas),
+        )  # fmt: skip
+    return out
+
+
+def of_checks(checks: "Checks") -> dict[str, str]:
+    """The tables as CSV, by file name."""
+    note = "# SYNTHETIC DATA\n" if checks.synthetic else ""
+    units = f"# time {checks.time_unit}, concentrations {checks.concentration_unit}\n"
+    tables = {
+        "verdicts": checks.table,
+        "observations": checks.observations.set_index("ID"),
+        "npde_bins": checks.npde.binned.set_index("axis"),
+        "vpc": checks.vpc.table.set_index("bin") if len(checks.vpc.table) else checks.vpc.table,
+        "pcvpc": checks.pcvpc.table.set_index("bin")
+        if len(checks.pcvpc.table)
+        else checks.pcvpc.table,
+        "limits": checks.limits.table.set_index("side")
+        if len(checks.limits.table)
+        else checks.limits.table,
+        "etas": checks.etas.values,
+        "eta_tests": checks.etas.tests.set_index("parameter"),
+        "outlying_subjects": checks.outliers.subjects,
+        "outlying_points": checks.outliers.points.set_index("ID"),
+        "variability": checks.variability,
+        "prior_sensitivity": checks.sensitivity,
+        "sampling_times": checks.information,
+    }
+    if checks.paper is not None:
+        tables["sample_figures"] = checks.paper.table
+    return {
+        f"{name}.csv": note + units + table.to_csv()
+        for name, table in tables.items()
+        if not table.empty
+    }

@@ -1,0 +1,33 @@
+"""The figures of `popk diagnose`, as files."""
+
+from typing import TYPE_CHECKING
+
+from popk.report.plots import residuals, subjects, vpc
+from popk.report.plots.sensitivity import of_information, of_sensitivity
+from popk.report.plots.style import svg
+
+if TYPE_CHECKING:
+    from popk.analysis.checks import Checks
+
+
+def of_checks(checks: "Checks") -> dict[str, str]:
+    """File name to SVG text."""
+    figures = {
+        "predictions": residuals.predictions(checks),
+        "residuals": residuals.residuals(checks),
+        "npde": residuals.npde(checks),
+        "vpc": vpc.vpc(checks, checks.vpc),
+        "pcvpc": vpc.vpc(checks, checks.pcvpc),
+        "limits": vpc.limits(checks),
+        "sample_figures": subjects.sample_figures(checks),
+        "etas": subjects.etas(checks),
+        "outliers": subjects.outliers(checks),
+    }
+    pages = subjects.individuals(checks)
+    figures |= {f"individuals_{i + 1}": page for i, page in enumerate(pages)}
+    if len(checks.sensitivity):
+        figures["prior_sensitivity"] = of_sensitivity(checks.sensitivity, checks.synthetic)
+    if len(checks.information):
+        unit = checks.information.attrs["unit"]
+        figures["sampling_times"] = of_information(checks.information, unit, checks.synthetic)
+    return {f"{name}.svg": svg(figure) for name, figure in figures.items() if figure is not None}
