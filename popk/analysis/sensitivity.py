@@ -6,8 +6,9 @@ Two measures that do not share their weaknesses:
   posterior moves when the prior, or the likelihood, is raised to a power near 1. It needs no
   further fit and no normality, but says nothing of how improbable the disagreement is.
 - The tail probability of what the data say without the prior (Box, J R Stat Soc A 1980;143:383-430;
-  Evans, Moshonov, Bayesian Anal 2006;1:893-914): an estimate (see `data_alone`) is compared with
-  what the prior predicts of it, error included. It is quiet where the data know nothing.
+  Evans, Moshonov, Bayesian Anal 2006;1:893-914): an estimate that owes the prior next to nothing
+  (`popk.analysis.conflict`) is compared with what the prior predicts of it, error included. It is
+  quiet where the data know nothing.
 
 The prior that is scaled is that of the population parameters, never the distribution of the etas,
 which belongs to the likelihood: the likelihood is that of the data given the population, etas
@@ -21,7 +22,7 @@ the likelihood, and contradicts nothing. A conflict is what both measures see.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -30,20 +31,19 @@ import numpy as np
 import pandas as pd
 from arviz_stats.base import array_stats  # pyright: ignore[reportPrivateImportUsage]
 from jaxtyping import Float, Int
-from numpyro.distributions import LKJCholesky
-from scipy.optimize import minimize
-from scipy.special import betaincinv, ndtr
+from scipy.special import ndtr
 
+from popk.analysis.conflict import PLACES, conflict_p, data_alone, on_scale, prior_quantiles
 from popk.analysis.information import UNINFORMED, identifiability
 from popk.analysis.observations import population_values
-from popk.analysis.predictive import DRAWS, NODES, cholesky_factors, in_draws
+from popk.analysis.predictive import DRAWS, NODES, in_draws
 from popk.analysis.summary import Z90, parameters
 from popk.analysis.verdict import FAILED, LOOK, P_THRESHOLD, PASSED, REFUTED, SUSPECT, Verdict
 from popk.inference.maximum import Likelihood
 from popk.population.model import Model
 from popk.population.parameters import distribution
 from popk.spec.fit import Sampler as SamplerSpec
-from popk.spec.priors import LogNormal, Prior, is_positive
+from popk.spec.priors import LogNormal
 from popk.study.fit import Fit
 from popk.study.maximum import prepare_likelihood
 
@@ -51,18 +51,6 @@ SENSITIVE = 0.05
 """Sensitivity from which a component moves the posterior (Kallioinen et al. 2024, sec. 3.2)."""
 ALPHAS = (0.99, 1.01)
 """Powers between which the sensitivity is a difference quotient (the default of psense)."""
-PLACES = np.linspace(-7.5, 7.5, 1501)
-"""Standard normal quantiles at whose probabilities those of a prior stand for it."""
-FAINT = 0.01
-"""Power of the priors in `data_alone`."""
-OPEN = 3.0
-"""Standard errors above this many SDs of the prior: the data leave the parameter open."""
-STEP = 1e-3
-"""Of the differences that make a slope, in unconstrained coordinates; ten times of a curvature."""
-SLOPE = 3e-3
-"""Of the log likelihood by each coordinate, below which the search for its maximum ends."""
-NOWHERE = 1e10
-"""Stands for -log of a likelihood that cannot be computed."""
 CORRELATION = "correlation"
 
 CONFLICT = "prior-data conflict"
@@ -92,8 +80,8 @@ def sensitivity(fit: Fit) -> pd.DataFrame:
         prior, of an estimate as far out as that of the data alone; NaN where they leave it
         open. ``prior_median``, ``prior_q5``,
         ``prior_q95``, ``median``, ``q5``, ``q95``: 90 % intervals. ``data``, ``data_q5``,
-        ``data_q95``: the data's estimate (see `data_alone`) and its 90 % confidence interval.
-        ``contraction``: see `popk.parameters`. ``diagnosis``: "" (nothing to say);
+        ``data_q95``: the data's estimate (see `popk.analysis.conflict`) and its 90 % confidence
+        interval. ``contraction``: see `popk.parameters`. ``diagnosis``: "" (nothing to say);
         "prior-data conflict" (both sensitivities from 0.05 on and conflict_p below 0.05, or the
         prior's from 0.05 on and conflict_p below 0.001); "prior and data pull apart" (conflict_p
         below 0.05 over the number of parameters, but the posterior does not feel it); "strong
@@ -119,7 +107,7 @@ def sensitivity(fit: Fit) -> pd.DataFrame:
     for name in names:
         prior = _component(model, name)
         each = {component: power_scaling(values[name], lp) for component, lp in own.items()}
-        low, middle, high = _prior_quantiles(model, name, np.array([0.05, 0.5, 0.95]))
+        low, middle, high = prior_quantiles(model, name, np.array([0.05, 0.5, 0.95]))
         at, error, back = alone[name]
         rows[name] = {
             "prior": power_scaling(values[name], everything),
@@ -129,7 +117,7 @@ def sensitivity(fit: Fit) -> pd.DataFrame:
             "conditional": power_scaling(values[name], conditional),
             "own_prior": each[prior],
             "most": max(each, key=lambda n: -1.0 if math.isnan(each[n]) else each[n]),
-            "conflict_p": conflict_p(at, error, _on_scale(model, name, ndtr(PLACES))),
+            "conflict_p": conflict_p(at, error, on_scale(model, name, ndtr(PLACES))),
             "prior_median": float(middle),
             "prior_q5": float(low),
             "prior_q95": float(high),
@@ -203,33 +191,6 @@ def log_priors(model: Model, draws: Mapping[str, Draws]) -> dict[str, Draws]:
         _, log_determinant = np.linalg.slogdet(matrix)
         found[CORRELATION] = (correlation.concentration - 1.0) * log_determinant
     return found
-
-
-def conflict_p(estimate: float, error: float, prior: Float[np.ndarray, " place"]) -> float:
-    """Tail probability of an estimate under what the prior predicts of it.
-
-    Parameters
-    ----------
-    estimate, error
-        An estimate that owes nothing to the prior and its standard error, on a scale on which it
-        is near to normal.
-    prior
-        The prior's quantiles on the same scale at the probabilities ``ndtr(PLACES)``.
-
-    Returns
-    -------
-    float
-        2 min(P, 1 - P) with P = P(T <= estimate), T = theta + error * normal, theta from the
-        prior (Evans & Moshonov 2006, sec. 2). With a normal prior it is that of
-        z = (prior mean - estimate)/sqrt(prior variance + error²). NaN without a finite error.
-    """
-    if not (math.isfinite(estimate) and math.isfinite(error) and error > 0):
-        return math.nan
-    z = (estimate - prior) / error
-    weights = np.exp(-0.5 * PLACES**2)
-    # Either tail by itself: 1 - P would lose a small one
-    tails = (float(ndtr(side) @ weights / weights.sum()) for side in (z, -z))
-    return min(1.0, 2.0 * min(tails))
 
 
 def verdicts_of(table: pd.DataFrame, times: pd.DataFrame | None = None) -> list[Verdict]:
@@ -350,133 +311,3 @@ def _marginal(fit: Fit) -> _Marginal:
     total = in_draws(own, fit.samples.draws).sum(axis=1)
     count = fit.samples.log_likelihood[..., 0].size
     return _Marginal(own, total, np.linspace(0, count - 1, min(DRAWS, count)).astype(int))
-
-
-class DataAlone(NamedTuple):
-    """What the data say of a parameter nearly without its prior.
-
-    value, error
-        Estimate and standard error on the scale on which it is near to normal; NaN where the
-        data say nothing.
-    back
-        From that scale to the parameter's own.
-    """
-
-    value: float
-    error: float
-    back: Callable[[float], float]
-
-
-def data_alone(
-    own: Likelihood, start: Mapping[str, np.ndarray], power: float = FAINT
-) -> dict[str, DataAlone]:
-    """Maximum of the likelihood times all population priors to the power of `power`.
-
-    A faint prior hardly moves what the data determine, and gives what they leave open a finite
-    error, so that one parameter about which nothing is known does not spoil the others (maximum
-    likelihood alone would have no curvature there).
-
-    Parameters
-    ----------
-    own
-        The marginal likelihood.
-    start
-        Population values and correlations from which the search starts.
-    """
-    model, of = own.model, own.coordinates
-    names = (*model.population_names, *model.correlation_names)
-    with jax.enable_x64(True):
-        prior = jax.jit(lambda vector: _log_prior(model, of.values(vector)))
-    modes: list[np.ndarray | None] = [None]
-
-    def misfit(vector: np.ndarray) -> float:
-        found = own(vector, modes[0], scores=False)
-        if not np.isfinite(found.log_likelihood).all():
-            # The modes of the point before may lie too far away
-            found = own(vector, scores=False)
-        modes[0] = found.x if np.isfinite(found.x).all() else None
-        with jax.enable_x64(True):
-            density = float(prior(jnp.asarray(vector)))
-        value = found.log_likelihood.sum() + power * density
-        return -float(value) if np.isfinite(value) else NOWHERE
-
-    # Differences: the program for exact slopes takes longer to compile than all this to run
-    def slope(vector: np.ndarray, step: float = STEP) -> np.ndarray:
-        steps = step * np.eye(vector.size)
-        return np.array([misfit(vector + h) - misfit(vector - h) for h in steps]) / (2.0 * step)
-
-    centre = {name: start[name] for name in model.population_names}
-    if model.correlation_names:
-        one = {name: np.asarray(value)[None] for name, value in start.items()}
-        centre["correlation_cholesky"] = cholesky_factors(model, one)[0]
-    top = minimize(misfit, own.vector(centre), jac=slope, method="BFGS", options={"gtol": SLOPE}).x
-    steps = 10.0 * STEP * np.eye(top.size)
-    curvature = np.array([slope(top + h) - slope(top - h) for h in steps]) / (20.0 * STEP)
-    values, slopes = own.natural(top)
-    try:
-        covariance = slopes @ np.linalg.inv((curvature + curvature.T) / 2.0) @ slopes.T
-    except np.linalg.LinAlgError:
-        covariance = np.full((len(names), len(names)), np.nan)
-    variance = np.diag(covariance)
-    errors = np.sqrt(np.where(variance > 0, variance, np.nan))
-    return {
-        name: _on_normal_scale(model, name, float(value), float(error))
-        for name, value, error in zip(names, values, errors, strict=True)
-    }
-
-
-def _log_prior(model: Model, values: Mapping[str, jax.Array]) -> jax.Array:
-    """Log density of the population priors, of positive parameters by their logarithm."""
-    priors, total = model.population_priors(), jnp.zeros(())
-    for name in model.population_names:
-        prior, value = priors[name], values[name]
-        total = total + distribution(prior).log_prob(value)
-        total = total + (jnp.log(value) if is_positive(prior) else 0.0)
-    if model.correlation_names and model.spec.correlation is not None:
-        factor = values["correlation_cholesky"]
-        site = LKJCholesky(factor.shape[-1], model.spec.correlation.concentration)
-        total = total + site.log_prob(factor)
-    return total
-
-
-def _on_normal_scale(model: Model, name: str, value: float, error: float) -> DataAlone:
-    match _scale(model, name):
-        case "log":
-            found = DataAlone(math.log(value), error / value, math.exp)
-        case "atanh":
-            found = DataAlone(math.atanh(value), error / (1.0 - value**2), math.tanh)
-        case _:
-            found = DataAlone(value, error, float)
-    # The faint prior's own width is what is left where the data say nothing
-    low, high = _on_scale(model, name, ndtr(np.array([-1.0, 1.0])))
-    wide = found.error > OPEN * (high - low) / 2.0
-    return found._replace(value=math.nan, error=math.nan) if wide else found
-
-
-def _scale(model: Model, name: str) -> str:
-    if name in model.correlation_names:
-        return "atanh"
-    return "log" if is_positive(model.population_priors()[name]) else "natural"
-
-
-def _on_scale(
-    model: Model, name: str, p: Float[np.ndarray, " place"]
-) -> Float[np.ndarray, " place"]:
-    """Quantiles of the prior on the scale on which the estimate is near to normal."""
-    to = {"log": np.log, "atanh": np.arctanh, "natural": np.asarray}[_scale(model, name)]
-    return to(_prior_quantiles(model, name, p))
-
-
-def _prior_quantiles(
-    model: Model, name: str, p: Float[np.ndarray, " place"]
-) -> Float[np.ndarray, " place"]:
-    """Quantiles of a prior on its own scale."""
-    if name in model.correlation_names:
-        correlation = model.spec.correlation
-        assert correlation is not None
-        # A correlation under LKJ(c) among k etas is 2 Beta(a, a) - 1 with a = c + k/2 - 1
-        a = correlation.concentration + len(correlation.parameters) / 2 - 1.0
-        return 2.0 * betaincinv(a, a, p) - 1.0
-    prior: Prior = model.population_priors()[name]
-    with jax.enable_x64(True):
-        return np.asarray(distribution(prior).icdf(jnp.asarray(p)))

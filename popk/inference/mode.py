@@ -228,14 +228,16 @@ class _Probe(NamedTuple):
             [np.zeros((1, vector.shape[1])), directions, -directions]
         )
         _, gradient = self.gradients(points)
-        slopes = (gradient[:, 1 + self.k :] - gradient[:, 1 : 1 + self.k]) / (2.0 * self.h)
-        curvature = np.moveaxis(self._each(slopes[..., self.p :]), 1, -1)
-        empty = np.zeros((*curvature.shape[:2], self.k, 0))
-        parts = eliminate(Precision(np.zeros((len(vector), 0, 0)), empty, curvature))
-        own = self._each(gradient[:, 0, self.p :])
-        step = (parts.covariance @ own[..., None])[..., 0]
-        length = np.abs(step).max(axis=-1, keepdims=True)
-        step *= np.minimum(1.0, LONGEST_STEP / np.maximum(length, 1e-12))
+        # Where the density is not finite there is no slope: such a subject stays where it is
+        with np.errstate(invalid="ignore", over="ignore"):
+            slopes = (gradient[:, 1 + self.k :] - gradient[:, 1 : 1 + self.k]) / (2.0 * self.h)
+            curvature = np.moveaxis(self._each(slopes[..., self.p :]), 1, -1)
+            empty = np.zeros((*curvature.shape[:2], self.k, 0))
+            parts = eliminate(Precision(np.zeros((len(vector), 0, 0)), empty, curvature))
+            own = self._each(gradient[:, 0, self.p :])
+            step = (parts.covariance @ own[..., None])[..., 0]
+            length = np.abs(step).max(axis=-1, keepdims=True)
+            step *= np.minimum(1.0, LONGEST_STEP / np.maximum(length, 1e-12))
         step = np.nan_to_num(step)
         out = vector.copy()
         out[:, self.p :] += step.reshape(len(vector), -1)
@@ -255,10 +257,10 @@ class _Probe(NamedTuple):
         shape = points.shape
         _, gradient = self.gradients(points.reshape(shape[0], -1, shape[-1]))
         gradient = gradient.reshape(shape)
-        slopes = (gradient[:, :, self.k :] - gradient[:, :, : self.k]) / (2.0 * self.h)
-        each = slopes[..., self.p :].reshape(*slopes.shape[:3], -1, self.k)
-        curvature = np.moveaxis(each, 2, -1)
-        with np.errstate(invalid="ignore"):  # a step too far has no curvature
+        with np.errstate(invalid="ignore", over="ignore"):  # a step too far has no curvature
+            slopes = (gradient[:, :, self.k :] - gradient[:, :, : self.k]) / (2.0 * self.h)
+            each = slopes[..., self.p :].reshape(*slopes.shape[:3], -1, self.k)
+            curvature = np.moveaxis(each, 2, -1)
             _, log_volume = np.linalg.slogdet(0.5 * (curvature + np.swapaxes(curvature, -1, -2)))
         total = np.nan_to_num(log_volume, posinf=0.0, neginf=0.0).sum(axis=-1)
         return -0.5 * (total[:, : self.p] - total[:, self.p :]) / (2.0 * h)

@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from popk.analysis.conflict import PLACES, conflict_p
 from popk.analysis.sensitivity import (
     CONFLICT,
-    PLACES,
     POSSIBLE,
     STRONG,
     UNKNOWN,
     _diagnosis,
-    conflict_p,
     log_priors,
     power_scaling,
     sensitivity,
