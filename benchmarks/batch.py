@@ -1,10 +1,7 @@
-"""Many simulated trials of 26 infants, each fitted through the convergence gate, and calibration.
+"""Many simulated trials of 26 infants, each fitted through the convergence gate.
 
-``python -m benchmarks.batch [--trials 1000] [--precision float32] [--calibration]`` writes
-batch.json, batch-float64.json, or with ``--calibration`` calibration.json. There every trial is
-simulated from its own draw of the priors of models/infusion_1cpt_bsa_calibration.toml, and the
-ranks of the true values among the posterior draws must be uniform (see
-`popk.analysis.calibration`; ``popk calibrate`` is the same for any model and design).
+``python -m benchmarks.batch [--trials 1000] [--precision float32]`` writes batch.json or
+batch-float64.json. (Calibration is a command of its own: ``popk calibrate``.)
 """
 
 import argparse
@@ -18,15 +15,12 @@ import jax
 import numpy as np
 
 from benchmarks.machine import cores_worth, processor, versions
-from popk.analysis.uniform import band, deviation, ranks
 from popk.inference.batch import Batch
 from popk.inference.trials import Trials
 from popk.population.condensed import condense
 from popk.population.events import arrange
-from popk.population.model import Model
 from popk.population.simulated import Simulated, simulate
 from popk.spec.fit import Sampler
-from popk.spec.model import read_model
 from popk.study.compiled import keep_compiled
 from popk.study.folder import open_study
 
@@ -41,20 +35,16 @@ TRUTH = {
     "sigma": 0.2,
 }
 """Population values of the simulated trials (SYNTHETIC)."""
-CALIBRATED = ROOT / "models" / "infusion_1cpt_bsa_calibration.toml"
 LIMIT = 50.0
 """Assay limit, pg/mL: lower values are censored."""
 
 
-def simulated(trials: int, seed: int, *, from_priors: bool) -> tuple[Any, Simulated]:
+def simulated(trials: int, seed: int) -> tuple[Any, Simulated]:
     """The model, and synthetic trials on the design of fits/blinatumomab-infants."""
     study = open_study(ROOT / "fits" / "blinatumomab-infants")
-    model = study.model
-    if from_priors:
-        model = Model(read_model(CALIBRATED))
-    design, _ = condense(arrange(model.spec, study.data)[0])
-    given = None if from_priors else TRUTH
-    return model, simulate(jax.random.key(seed), model, design, trials, given=given, below=LIMIT)
+    design, _ = condense(arrange(study.model.spec, study.data)[0])
+    key = jax.random.key(seed)
+    return study.model, simulate(key, study.model, design, trials, given=TRUTH, below=LIMIT)
 
 
 def fitted(batch: Batch) -> tuple[Trials, float]:
@@ -76,13 +66,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--precision", choices=("float32", "float64"), default="float32")
     parser.add_argument("--draws", type=int, default=4000, help="of each chain, at most")
-    parser.add_argument("--calibration", action="store_true")
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
     options = parser.parse_args()
     keep_compiled()
     device = jax.devices(options.device)[0]
     with jax.enable_x64(options.precision == "float64"), jax.default_device(device):
-        model, sim = simulated(options.trials, options.seed, from_priors=options.calibration)
+        model, sim = simulated(options.trials, options.seed)
         settings = Sampler(seed=options.seed, precision=options.precision, draws=options.draws)
         warm = Batch(model, sim.events, settings)
         begun = time.perf_counter()
@@ -106,18 +95,7 @@ def main() -> None:
         "least_ess": float(min(trials.ess_bulk.min(), trials.ess_tail.min())),
         "draws_per_trial_median": float(np.median([d.shape[0] * d.shape[1] for d in trials.draws])),
     }
-    if options.calibration:
-        bound = band(options.trials)
-        own = ranks(trials, sim.truth)
-        found = {name: deviation(own[:, j]) for j, name in enumerate(trials.names)}
-        result["calibration"] = {
-            "band_95_simultaneous": bound,
-            "deviation": found,
-            "inside": {name: value <= bound for name, value in found.items()},
-        }
-    name = OUTPUT.with_name("calibration.json") if options.calibration else OUTPUT
-    if options.precision == "float64" and not options.calibration:
-        name = OUTPUT.with_name("batch-float64.json")
+    name = OUTPUT.with_name("batch-float64.json") if options.precision == "float64" else OUTPUT
     name.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
 

@@ -29,7 +29,7 @@ OUTPUT = Path(__file__).with_name("gpu.json")
 def many_trials(trials: int, precision: str) -> dict[str, Any]:
     """Fit so many simulated trials twice: the second time everything is compiled."""
     with jax.enable_x64(precision == "float64"):
-        model, sim = simulated(trials, 1, from_priors=False)
+        model, sim = simulated(trials, 1)
         settings = Sampler.model_validate({"seed": 1, "precision": precision, "draws": 4000})
         begun = time.perf_counter()
         fitted(Batch(model, sim.events, settings))

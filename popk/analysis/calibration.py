@@ -23,8 +23,8 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from popk.analysis.recovery import described, individuals, overall, quantities_of, rates
-from popk.analysis.uniform import GRID, band, deviation, ecdf, holm, p_of, ranks
-from popk.analysis.verdict import FAILED, LOOK, P_THRESHOLD, PASSED, Outcome, Verdict, by_p
+from popk.analysis.uniform import GRID, band, deviation, ecdf, p_of, ranks
+from popk.analysis.verdict import FAILED, LOOK, P_THRESHOLD, PASSED, Outcome, Verdict, by_p, holm
 from popk.data.dataset import Dataset
 from popk.inference.batch import Batch
 from popk.inference.trials import Trials

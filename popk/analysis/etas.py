@@ -9,6 +9,7 @@ from scipy.stats import kruskal, spearmanr
 
 from popk.analysis.observations import individual_values
 from popk.analysis.summary import parameters
+from popk.analysis.verdict import holm
 from popk.population.subjects import varied
 from popk.study.fit import Fit
 from popk.study.maximum import MaximumFit
@@ -90,13 +91,3 @@ def _test(eta: np.ndarray, covariate: np.ndarray, levels: tuple[str, ...]) -> di
         }
     found: Any = spearmanr(eta, covariate)
     return {"rho": float(found[0]), "p": float(found[1])}
-
-
-def holm(p: np.ndarray) -> np.ndarray:
-    """Adjust p values for their number (Holm, Scand J Stat 1979;6:65-70); NaN stays."""
-    adjusted = np.full(p.shape, np.nan)
-    known = np.flatnonzero(np.isfinite(p))
-    order = known[np.argsort(p[known])]
-    steps = p[order] * np.arange(len(order), 0, -1)
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
-    return adjusted

@@ -7,8 +7,8 @@ import pandas as pd
 from scipy.stats import chi2, norm
 
 from popk.analysis.bins import bins
-from popk.analysis.etas import holm
 from popk.analysis.npde import Normality, normality
+from popk.analysis.verdict import holm
 
 SMALLEST = 1e-300
 AXES = {"time": "TIME", "time after dose": "TAD", "PRED": "PRED"}

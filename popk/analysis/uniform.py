@@ -80,12 +80,3 @@ def p_of(largest: float, count: int) -> float:
         if not len(n):
             return 1.0
     return float(np.clip(1.0 - inside.sum(), 0.0, 1.0))
-
-
-def holm(p: Float[np.ndarray, " test"]) -> Float[np.ndarray, " test"]:
-    """The p values of several tests with Holm's correction; the least is Bonferroni's."""
-    order = np.argsort(p)
-    stepped = np.maximum.accumulate(p[order] * (len(p) - np.arange(len(p))))
-    corrected = np.empty(len(p))
-    corrected[order] = np.minimum(stepped, 1.0)
-    return corrected

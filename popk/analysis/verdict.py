@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+from jaxtyping import Float
+
 Outcome = Literal["passed", "look here", "failed", "not possible"]
 PASSED, LOOK, FAILED, IMPOSSIBLE = "passed", "look here", "failed", "not possible"
 
@@ -51,3 +54,13 @@ def by_p(p: float) -> Outcome:
 
 P_THRESHOLD = f"p ≥ {SUSPECT:g}; failed below {REFUTED:g}"
 """The threshold of `by_p` in words."""
+
+
+def holm(p: Float[np.ndarray, " test"]) -> Float[np.ndarray, " test"]:
+    """Adjust p values for their number (Holm, Scand J Stat 1979;6:65-70); NaN stays."""
+    adjusted = np.full(p.shape, np.nan)
+    known = np.flatnonzero(np.isfinite(p))
+    order = known[np.argsort(p[known])]
+    steps = p[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return adjusted

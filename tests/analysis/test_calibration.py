@@ -12,7 +12,7 @@ import popk.inference.batch
 import popk.inference.lockstep
 import popk.population.residual
 from popk.analysis.calibration import assay_limit, calibrate, verdicts_of
-from popk.analysis.uniform import THIN, band, deviation, ecdf, holm, p_of
+from popk.analysis.uniform import THIN, band, deviation, ecdf, p_of
 from popk.data.nonmem.read import read_data
 from popk.population.model import Model
 from popk.spec.fit import DataSpec, Dose, Sampler
@@ -267,11 +267,6 @@ def test_the_probability_of_a_deviation_is_exact():
 def test_the_ecdf_of_every_rank_once_is_the_diagonal():
     assert deviation(np.arange(THIN + 1)) == pytest.approx(0.0, abs=1e-12)
     assert ecdf(np.zeros(7, dtype=int)).min() == 1.0
-
-
-def test_holm():
-    np.testing.assert_allclose(holm(np.array([0.04, 0.01, 0.5])), [0.08, 0.03, 0.5])
-    np.testing.assert_allclose(holm(np.array([0.6, 0.7])), [1.0, 1.0])
 
 
 def test_the_design_s_own_limit(course, design):
