@@ -2,8 +2,9 @@
 
 ``python -m benchmarks.criticism [--trials 100]`` simulates studies (SYNTHETIC) from models that are
 right or wrong in one known way, fits the plain model to each by maximum likelihood and puts the
-verdicts of `popk.analysis.check_verdicts` to the fit. Then two real data sets: phenobarb with and
-without weight in the model, and remifentanil, a drug of three compartments, fitted with one.
+verdicts of `popk.analysis.checking.check_verdicts` to the fit. Then two real data sets: phenobarb
+with and without weight in the model, and remifentanil, a drug of three compartments, fitted with
+one.
 Writes criticism.json and criticism.md.
 """
 
@@ -24,20 +25,21 @@ import numpy as np
 import pandas as pd
 
 import popk
+import popk.analysis.checking.replicates
 import popk.analysis.observations
-import popk.analysis.replicates
 import popk.study.maximum
 from benchmarks.batch import ROOT
 from benchmarks.criticism_report import ANY, SHORT, WITH, WITHOUT, compared, report
 from benchmarks.machine import processor, versions
 from benchmarks.wrong_models import TRUTHS, VALUES, designs, plain, read, simulated
-from popk.analysis import check_verdicts, predictive
-from popk.analysis.etas import etas
+from popk.analysis import predictive
+from popk.analysis.checking import check_verdicts
+from popk.analysis.checking.etas import etas
+from popk.analysis.checking.replicates import replicates
+from popk.analysis.checking.residuals import npde_tests
+from popk.analysis.checking.vpc import beyond_limits, vpc
 from popk.analysis.observations import observations
-from popk.analysis.replicates import replicates
-from popk.analysis.residuals import npde_tests
 from popk.analysis.verdict import FAILED, IMPOSSIBLE, LOOK, Verdict
-from popk.analysis.vpc import beyond_limits, vpc
 from popk.data.dataset import Dataset
 from popk.inference.maximum import Estimate
 from popk.inference.posterior import Posterior
@@ -85,7 +87,7 @@ def shared_programs(censored: bool) -> Iterator[None]:
     def roomy(events: Events) -> Condensed:
         return condense(events, events.observed)
 
-    rooms = (popk.study.maximum, popk.analysis.observations, popk.analysis.replicates)
+    rooms = (popk.study.maximum, popk.analysis.observations, popk.analysis.checking.replicates)
     with ExitStack() as stack:
         for room in rooms if censored else ():
             stack.enter_context(patch.object(room, "condense", roomy))

@@ -17,7 +17,7 @@ import jax
 
 from benchmarks.batch import LIMIT, ROOT, TRUTH
 from benchmarks.machine import processor, versions
-from popk.analysis.criteria import judge, rates
+from popk.analysis.covariates.criteria import judge, rates
 from popk.spec.fit import Sampler
 from popk.study.compiled import keep_compiled
 from popk.study.folder import open_study

@@ -14,8 +14,8 @@ from scipy.integrate import solve_ivp
 from scipy.stats import truncnorm
 
 import popk
+import popk.analysis.checking.replicates
 import popk.analysis.observations
-import popk.analysis.replicates
 import popk.study.maximum
 from benchmarks.batch import ROOT
 from benchmarks.batch import TRUTH as INFANTS

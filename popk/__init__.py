@@ -13,10 +13,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from popk.analysis.checks import checks
-    from popk.analysis.covariate_tests import covariate_tests
+    from popk.analysis.checking.checks import checks
+    from popk.analysis.covariates.covariate_tests import covariate_tests
+    from popk.analysis.covariates.search import search
     from popk.analysis.observations import observations
-    from popk.analysis.search import search
     from popk.analysis.summary import individuals, paper_line, parameters
     from popk.api import fit, load_fit, load_model, read_data
     from popk.data.dataset import Dataset
@@ -39,9 +39,9 @@ _HOME = {
     "parameters": "popk.analysis.summary",
     "individuals": "popk.analysis.summary",
     "paper_line": "popk.analysis.summary",
-    "checks": "popk.analysis.checks",
-    "covariate_tests": "popk.analysis.covariate_tests",
-    "search": "popk.analysis.search",
+    "checks": "popk.analysis.checking.checks",
+    "covariate_tests": "popk.analysis.covariates.covariate_tests",
+    "search": "popk.analysis.covariates.search",
     "observations": "popk.analysis.observations",
 }
 

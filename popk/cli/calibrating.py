@@ -62,8 +62,8 @@ def calibrate(
     import jax
     from rich.console import Console
 
-    from popk.analysis.calibration import Part, assay_limit, verdicts_of
-    from popk.analysis.calibration import calibrate as calibrated
+    from popk.analysis.calibration.calibration import Part, assay_limit, verdicts_of
+    from popk.analysis.calibration.calibration import calibrate as calibrated
     from popk.population.model import Model
     from popk.report import calibrated as report
     from popk.report.plots.calibration import of_calibration

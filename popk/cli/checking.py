@@ -25,7 +25,7 @@ def diagnose(
     """
     from rich.console import Console
 
-    from popk.analysis.checks import checks
+    from popk.analysis.checking.checks import checks
     from popk.analysis.verdict import FAILED
     from popk.report import checked
     from popk.report.plots.checks import of_checks

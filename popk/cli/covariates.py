@@ -26,7 +26,7 @@ def covariates(
     """
     from rich.console import Console
 
-    from popk.analysis.covariate_tests import covariate_tests
+    from popk.analysis.covariates.covariate_tests import covariate_tests
     from popk.report import files, terminal
     from popk.report.plots.covariates import of_covariates
     from popk.study.compiled import keep_compiled
@@ -87,7 +87,7 @@ def search(
     """
     from rich.console import Console
 
-    from popk.analysis import search as searching
+    from popk.analysis.covariates import search as searching
     from popk.report import files, terminal
     from popk.study.compiled import keep_compiled
     from popk.study.folder import add, open_study, with_sampler

@@ -13,7 +13,7 @@ from rich.text import Text
 from popk.report.terminal import SYNTHETIC
 
 if TYPE_CHECKING:
-    from popk.analysis.calibration import Calibration
+    from popk.analysis.calibration.calibration import Calibration
     from popk.analysis.verdict import Verdict
 
 STYLES = {"passed": "green", "look here": "bold yellow", "failed": "bold red"}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from popk.analysis.checks import Checks
+    from popk.analysis.checking.checks import Checks
     from popk.analysis.verdict import Verdict
 
 STYLES = {"passed": "green", "look here": "bold yellow", "failed": "bold red",

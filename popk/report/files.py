@@ -6,8 +6,8 @@ from popk.analysis import summary
 from popk.study.folder import child
 
 if TYPE_CHECKING:
-    from popk.analysis.covariate_tests import CovariateTests
-    from popk.analysis.search import Search
+    from popk.analysis.covariates.covariate_tests import CovariateTests
+    from popk.analysis.covariates.search import Search
     from popk.study.fit import Fit
     from popk.study.folder import Study
     from popk.study.maximum import MaximumFit

@@ -14,8 +14,8 @@ from popk.spec.problem import Problem
 if TYPE_CHECKING:
     import pandas as pd
 
-    from popk.analysis.covariate_tests import CovariateTests
-    from popk.analysis.search import Search
+    from popk.analysis.covariates.covariate_tests import CovariateTests
+    from popk.analysis.covariates.search import Search
     from popk.analysis.summary import PaperLine
     from popk.data.overview import CovariateOverview, Overview, Span
     from popk.inference.convergence import Check

@@ -92,7 +92,7 @@ def test_an_interrupt_writes_nothing(folder_of_estimates, monkeypatch):
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("popk.analysis.checks.checks", interrupted)
+    monkeypatch.setattr("popk.analysis.checking.checks.checks", interrupted)
     before = results(folder_of_estimates)
     found = command("diagnose", folder_of_estimates)
     assert found.code == INTERRUPTED

@@ -70,7 +70,10 @@ def test_interrupted_they_write_nothing(folder, monkeypatch, name):
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    module = {"covariates": "covariate_tests.covariate_tests", "search": "search.search"}[name]
+    module = {
+        "covariates": "covariates.covariate_tests.covariate_tests",
+        "search": "covariates.search.search",
+    }[name]
     monkeypatch.setattr(f"popk.analysis.{module}", interrupted)
     before = results(folder)
     result = command(name, folder)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from popk.analysis.uniform import GRID, band
+from popk.analysis.calibration.uniform import GRID, band
 from popk.report.plots.calibration import coverage_plot, rank_plot
 from popk.report.plots.style import svg
 from tests.report.drawn import overlapping

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from popk.analysis.checks import Checks
-from popk.analysis.etas import Etas
-from popk.analysis.outliers import Outliers
-from popk.analysis.paper_check import PaperCheck
-from popk.analysis.replicates import Replicates
-from popk.analysis.residuals import npde_tests
-from popk.analysis.vpc import beyond_limits, vpc
+from popk.analysis.checking.checks import Checks
+from popk.analysis.checking.etas import Etas
+from popk.analysis.checking.outliers import Outliers
+from popk.analysis.checking.paper_check import PaperCheck
+from popk.analysis.checking.replicates import Replicates
+from popk.analysis.checking.residuals import npde_tests
+from popk.analysis.checking.vpc import beyond_limits, vpc
 from popk.report.plots import residuals, subjects
 from popk.report.plots import vpc as over_time
 from popk.report.plots.checks import of_checks

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from popk.analysis.calibration import Calibration
+    from popk.analysis.calibration.calibration import Calibration
 
 PANELS = 4
 """Panels beside each other."""

@@ -7,7 +7,7 @@ from popk.report.plots.sensitivity import of_information, of_sensitivity
 from popk.report.plots.style import svg
 
 if TYPE_CHECKING:
-    from popk.analysis.checks import Checks
+    from popk.analysis.checking.checks import Checks
 
 
 def of_checks(checks: "Checks") -> dict[str, str]:

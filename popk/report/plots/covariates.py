@@ -10,7 +10,7 @@ from popk.report.plots.style import SYNTHETIC, svg
 if TYPE_CHECKING:
     import pandas as pd
 
-    from popk.analysis.covariate_tests import CovariateTests
+    from popk.analysis.covariates.covariate_tests import CovariateTests
 
 
 def forest(

@@ -12,7 +12,7 @@ from popk.report.plots.style import GREY, INK, PALE, canvas, plain, points, with
 if TYPE_CHECKING:
     import pandas as pd
 
-    from popk.analysis.checks import Checks
+    from popk.analysis.checking.checks import Checks
 
 
 def predictions(checks: "Checks") -> Figure:

@@ -34,7 +34,7 @@ def of_sensitivity(table: "pd.DataFrame", synthetic: bool = False) -> Figure:
     Parameters
     ----------
     table
-        From `popk.analysis.sensitivity.sensitivity`.
+        From `popk.analysis.priors.sensitivity.sensitivity`.
     """
     figure = Figure(figsize=(9.0, 1.9 + 0.62 * len(table)), layout="constrained")
     axes = figure.add_subplot()
@@ -92,7 +92,7 @@ def of_information(table: "pd.DataFrame", time_unit: str, synthetic: bool = Fals
     Parameters
     ----------
     table
-        From `popk.analysis.information.information`.
+        From `popk.analysis.priors.information.information`.
     time_unit
         Of its times.
     """

@@ -19,7 +19,7 @@ from popk.report.plots.style import (
 )
 
 if TYPE_CHECKING:
-    from popk.analysis.checks import Checks
+    from popk.analysis.checking.checks import Checks
 
 ROWS, COLUMNS = 4, 4
 NAMED = 30

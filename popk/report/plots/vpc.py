@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from popk.report.plots.style import DEEP, GREY, INK, PALE, SKY, canvas, plain, points, with_unit
 
 if TYPE_CHECKING:
-    from popk.analysis.checks import Checks
-    from popk.analysis.vpc import Vpc
+    from popk.analysis.checking.checks import Checks
+    from popk.analysis.checking.vpc import Vpc
 
 
 def vpc(checks: "Checks", found: "Vpc") -> Figure:

@@ -1,0 +1,1 @@
+"""Is a posterior what it says? Simulated trials whose truth is known."""

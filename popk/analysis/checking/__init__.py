@@ -1,0 +1,1 @@
+"""Is the model right? Predictions beside data, and verdicts."""

@@ -1,0 +1,1 @@
+"""Covariate effects: tests, search, and how often these err."""

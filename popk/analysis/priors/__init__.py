@@ -1,0 +1,1 @@
+"""How far a posterior rests on its priors, and what further samples would teach."""
