@@ -164,8 +164,8 @@ def report(found: dict[str, Any]) -> str:
         'brackets "failed" alone. The verdicts and their thresholds are those of `popk` '
         "(popk/analysis/checking/check_verdicts.py, with sources): NPDE, Brendel et al., "
         "J Pharmacokinet Pharmacodyn 2010;37:49-65; VPC by the global envelope test, Myllymäki et "
-        'al., J R Stat Soc B 2017;79:381-404. "etas" never says more than "look here". 0 of 100 leaves up '
-        "to 3.6 % possible (95 %, Clopper-Pearson), 0 of 25 up to 14 %.",
+        'al., J R Stat Soc B 2017;79:381-404. "etas" never says more than "look here". '
+        "0 of 100 leaves up to 3.6 % possible (95 %, Clopper-Pearson), 0 of 25 up to 14 %.",
         "",
     ]
     for name, design in designs().items():

@@ -196,6 +196,7 @@ def test_at_a_truth_far_out_in_the_prior_coverage_does_not_fail(chosen):
     assert outcomes(chosen)["coverage, population"] == "look here"
 
 
+@pytest.mark.slow  # the command that is interrupted has a test of its own
 def test_an_interrupted_calibration_goes_on(design, sound):
     kept: dict[int, Any] = {}
 

@@ -19,14 +19,14 @@ def table(values, rng):
 
 def test_of_standard_normal_numbers_they_reject_as_often_as_they_should():
     rng = np.random.default_rng(1)
-    found = [npde_tests(table(rng.standard_normal(150), rng)) for _ in range(300)]
+    found = [npde_tests(table(rng.standard_normal(150), rng)) for _ in range(150)]
     for axis in ("time", "time after dose", "PRED"):
         for column in ("mean_p", "spread_p"):
             p = np.array([own.along.loc[axis, column] for own in found])
-            low, high = binom.ppf([1e-4, 1 - 1e-4], 300, 0.1)
+            low, high = binom.ppf([1e-4, 1 - 1e-4], 150, 0.1)
             assert low <= np.sum(p < 0.1) <= high
     trend = np.array([own.trend_p for own in found])
-    assert np.sum(trend < 0.05) <= binom.ppf(1 - 1e-4, 300, 0.05)
+    assert np.sum(trend < 0.05) <= binom.ppf(1 - 1e-4, 150, 0.05)
 
 
 def test_the_statistics_are_those_of_the_bins():
