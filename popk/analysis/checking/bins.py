@@ -10,6 +10,8 @@ LEAST, EACH, MOST = 10, 20, 12
 OF_RANK, OF_LEVEL = 0.3, 0.5
 """Shares of ranks and of the level in a distance. Ranks keep a long thin tail from taking most
 cuts; more of either would cut through clusters of samples."""
+ENOUGH = 0.002
+"""Share of squared distances that is little: more bins would cut through clusters of samples."""
 PLACES = 400
 """Most places between which an axis is cut."""
 
@@ -90,7 +92,7 @@ def _partition(
     place: Int[np.ndarray, " observation"],
     wanted: int,
 ) -> Int[np.ndarray, " place"]:
-    """The bin of each place: as many as wanted, or as many as hold enough observations."""
+    """The bin of each place: as many as wanted, unless fewer say as much or hold enough."""
     places = int(place.max()) + 1
     count = np.bincount(place, minlength=places)
     sums = np.stack([np.bincount(place, f, places) for f in features.T], axis=1)
@@ -114,11 +116,28 @@ def _partition(
             total = best[k - 1, :end] + costs[end - 1]
             cut[k, end] = int(np.argmin(total))
             best[k, end] = total[cut[k, end]]
-    k = max(k for k in range(1, wanted + 1) if np.isfinite(best[k, places]))
-    of = np.zeros(places, dtype=int)
-    end = places
-    for bin_ in reversed(range(k)):
+    found = [_walked_back(cut, k) for k in range(1, wanted + 1) if np.isfinite(best[k, places])]
+    # Ranks are left out here: they would ask for cuts through large clusters
+    enough = (of for of in found if _left(features[:, 1:], of[place]) <= ENOUGH)
+    return next(enough, found[-1])
+
+
+def _walked_back(cut: Int[np.ndarray, "bins end"], number: int) -> Int[np.ndarray, " place"]:
+    """The bin of each place, from the best last cut of every number of bins."""
+    end = cut.shape[1] - 1
+    of = np.zeros(end, dtype=int)
+    for bin_ in reversed(range(number)):
         start = cut[bin_ + 1, end]
         of[start:end] = bin_
         end = start
     return of
+
+
+def _left(
+    features: Float[np.ndarray, "observation feature"], of: Int[np.ndarray, " observation"]
+) -> float:
+    """Share of the squared distances from the mean that is left within bins."""
+    total = float(((features - features.mean(axis=0)) ** 2).sum())
+    parts = (features[of == b] for b in range(of.max() + 1))
+    within = sum(float(((own - own.mean(axis=0)) ** 2).sum()) for own in parts)
+    return within / total if total > 0 else 0.0

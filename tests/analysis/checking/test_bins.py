@@ -38,6 +38,13 @@ def test_cuts_lie_in_the_gaps():
     np.testing.assert_array_equal(found.of, np.repeat(np.arange(5), 22))
 
 
+def test_clusters_are_not_cut_however_many_samples_they_hold():
+    axis = np.concatenate([c + np.linspace(0, 3, 120) for c in (2.0, 130.0, 260.0, 390.0)])
+    found = bins(axis)
+    assert MOST > found.number == 4
+    np.testing.assert_array_equal(found.of, np.repeat(np.arange(4), 120))
+
+
 def test_a_fall_that_follows_a_plateau_at_once_has_a_bin_of_its_own():
     time = np.concatenate([np.linspace(0, 600, 60), np.linspace(601, 612, 20)])
     level = np.where(time > 600.5, 3.0 - 0.1 * (time - 600), 6.5)
