@@ -25,7 +25,7 @@ from popk.study.maximum import prepare_likelihood
 
 UNRELIABLE = 0.7
 """Pareto k above which importance sampling is not relied on (ibid., sec. 2.1)."""
-FEW = 0.02
+FEW = 0.05
 """Share of the draws in which a unit's likelihood may be missing."""
 DRAWS = 500
 """Draws for which the likelihood of subjects is computed."""
@@ -104,7 +104,8 @@ def without(fit: Fit, subject: int) -> float:
     settings = SamplerSpec(seed=fit.provenance.seed)
     rest = run_fit(fit.model, of_subjects(fit.data, others), settings)
     density = subject_likelihood(rest, of_subjects(fit.data, np.array([subject])))
-    return float(logsumexp(density) - np.log(density.size))
+    known = density[np.isfinite(density)]
+    return float(logsumexp(known) - np.log(known.size)) if known.size else float("nan")
 
 
 def subject_likelihood(fit: Fit, data: Dataset) -> Float[np.ndarray, "draw subject"]:
@@ -118,7 +119,10 @@ def subject_likelihood(fit: Fit, data: Dataset) -> Float[np.ndarray, "draw subje
 def in_draws(
     own: Likelihood, draws: Mapping[str, Float[np.ndarray, "*draw"]], most: int = DRAWS
 ) -> Float[np.ndarray, "draw subject"]:
-    """The subjects' marginal log likelihoods in draws of the population, evenly chosen ones."""
+    """The subjects' marginal log likelihoods in draws of the population, evenly chosen ones.
+
+    NaN in a draw in which a subject's mode was not found from either of two starts.
+    """
     names = (*own.model.population_names, *own.model.correlation_names)
     count = draws[names[0]].size
     chosen = np.linspace(0, count - 1, min(most, count)).astype(int)
@@ -133,7 +137,9 @@ def in_draws(
             # The modes of the draw before may lie too far away
             found = own(vector, scores=False)
         x = found.x if np.isfinite(found.x).all() else None
-        rows.append(found.log_likelihood)
+        # Where a subject has no mode in this draw, what is said of the others is not safe either
+        known = np.isfinite(found.log_likelihood).all() and (found.left < STUCK).all()
+        rows.append(found.log_likelihood if known else np.full_like(found.log_likelihood, np.nan))
     return np.stack(rows)
 
 

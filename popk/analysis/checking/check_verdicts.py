@@ -262,12 +262,15 @@ def variability(table: pd.DataFrame) -> Verdict | None:
     found = better(table)
     others: Any = table[table.index != own]
     told = ", ".join(
-        f"{kind} {row['difference']:+.1f} ± {row['error']:.1f}" for kind, row in others.iterrows()
+        f"{row['variability']} {row['difference']:+.1f} ± {row['error']:.1f}"
+        if math.isfinite(row["difference"])
+        else f"{row['variability']} not known"
+        for row in _rows(others.reset_index())
     )
     return Verdict(
         "kind of variability",
         LOOK if found else PASSED,
-        float(others["difference"].to_numpy(float).max()),
+        float(np.nanmax(np.r_[-np.inf, others["difference"].to_numpy(float)])),
         f"none better by more than {BETTER:g} and {BY_ERRORS:g} standard errors",
         f"elpd against {own}: {told}"
         + (f"; {' and '.join(found)} predicts new subjects better" if found else ""),

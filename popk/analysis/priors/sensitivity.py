@@ -310,4 +310,6 @@ def _marginal(fit: Fit) -> _Marginal:
         own = prepare_likelihood(fit.model, fit.data, settings).likelihood
     total = in_draws(own, fit.samples.draws).sum(axis=1)
     count = fit.samples.log_likelihood[..., 0].size
-    return _Marginal(own, total, np.linspace(0, count - 1, min(DRAWS, count)).astype(int))
+    chosen = np.linspace(0, count - 1, min(DRAWS, count)).astype(int)
+    known = np.isfinite(total)
+    return _Marginal(own, total[known], chosen[known])
