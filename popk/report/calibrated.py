@@ -10,20 +10,19 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from popk.report import checked
 from popk.report.terminal import SYNTHETIC
 
 if TYPE_CHECKING:
     from popk.analysis.calibration.calibration import Calibration
     from popk.analysis.verdict import Verdict
 
-STYLES = {"passed": "green", "look here": "bold yellow", "failed": "bold red"}
-
 
 def shown(found: "Calibration", verdicts: Sequence["Verdict"]) -> list[RenderableType]:
     """Verdicts first, then parameters and individuals."""
     return [
         Text(heading(found), style="bold"),
-        _verdicts(verdicts),
+        checked.verdicts(verdicts),
         "",
         _parameters(found),
         "",
@@ -120,20 +119,6 @@ def _cell(value: Any) -> str:
     return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\n') else text
 
 
-def _verdicts(verdicts: Sequence["Verdict"]) -> Table:
-    table = _table("", "check", "value", "threshold", "what was found")
-    order = ("failed", "look here", "not possible", "passed")
-    for verdict in sorted(verdicts, key=lambda v: order.index(v.outcome)):
-        table.add_row(
-            Text(verdict.outcome, style=STYLES.get(verdict.outcome, "")),
-            escape(verdict.check),
-            f"{verdict.value:.3g}",
-            escape(verdict.threshold),
-            escape(verdict.meaning),
-        )
-    return table
-
-
 def _parameters(found: "Calibration") -> Table:
     from_priors = "p" in found.parameters
     ranked = ("deviation (SD)", "p", "p (Holm)") if from_priors else ()
@@ -184,6 +169,5 @@ def _percent(value: float) -> str:
 def _table(*columns: str, title: str | None = None) -> Table:
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for i, column in enumerate(columns):
-        words = not i or column in ("check", "threshold", "what was found")
-        table.add_column(column, justify="left" if words else "right")
+        table.add_column(column, justify="right" if i else "left")
     return table

@@ -3,18 +3,16 @@
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from popk.analysis.npde import imputed
-from popk.analysis.observations import population_sites, population_values
+from popk.analysis.observations import population_sites, population_values, predicted
 from popk.analysis.predictive import cholesky_factors
 from popk.data.last_dose import time_after_dose
 from popk.inference.programs import kept
 from popk.population.condensed import condense
-from popk.population.events import Events, arrange
-from popk.population.model import Model
+from popk.population.events import arrange
 from popk.population.simulated import replicating
 from popk.study.fit import Fit
 from popk.study.maximum import MaximumFit
@@ -75,7 +73,8 @@ def replicates(fit: Fit | MaximumFit, *, seed: int | None = None, count: int = C
     key_simulate, key_impute = jax.random.split(key)
     with jax.enable_x64(True):
         events, order = condense(arrange(model.spec, data)[0])
-        central = population_sites(model, population_values(fit))
+        values = population_values(fit)
+        central = population_sites(model, values)
         sites = population_draws(fit, count)
         simulate = kept(
             (model.spec.model_dump_json(), "replicates", "npde"),
@@ -86,7 +85,7 @@ def replicates(fit: Fit | MaximumFit, *, seed: int | None = None, count: int = C
         completed = np.asarray(events.dv, float)
         if np.any(events.censored):
             completed = imputed(key_impute, model, events, central)
-        pred = np.exp(_log_prediction(model, central, events))
+        log_pred, _ = predicted(model, {name: v[None] for name, v in values.items()}, events)
     observed = np.asarray(events.observed)
 
     def in_file(rows: np.ndarray) -> np.ndarray:
@@ -96,7 +95,7 @@ def replicates(fit: Fit | MaximumFit, *, seed: int | None = None, count: int = C
     return Replicates(
         in_file(dv),
         in_file(completed),
-        in_file(pred),
+        in_file(np.exp(log_pred[0])),
         subject,
         data.time[data.observed],
         time_after_dose(data)[data.observed],
@@ -121,12 +120,3 @@ def population_draws(fit: Fit | MaximumFit, count: int) -> dict[str, np.ndarray]
     if model.correlation_names:
         sites["correlation_cholesky"] = cholesky_factors(model, chosen)
     return sites
-
-
-def _log_prediction(model: Model, values: dict[str, np.ndarray], events: Events) -> np.ndarray:
-    def of(values: dict[str, jax.Array], events: Events) -> jax.Array:
-        return model.predict(values, events).log_concentration
-
-    run = kept((model.spec.model_dump_json(), "population prediction"), lambda: jax.jit(of))
-    plain = {name: jnp.asarray(values[name]) for name in model.population_names}
-    return np.asarray(run(plain, events))

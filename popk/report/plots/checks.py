@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from popk.report.plots import residuals, subjects, vpc
-from popk.report.plots.sensitivity import of_information, of_sensitivity
+from popk.report.plots.sensitivity import to_files
 from popk.report.plots.style import svg
 
 if TYPE_CHECKING:
@@ -25,9 +25,8 @@ def of_checks(checks: "Checks") -> dict[str, str]:
     }
     pages = subjects.individuals(checks)
     figures |= {f"individuals_{i + 1}": page for i, page in enumerate(pages)}
-    if len(checks.sensitivity):
-        figures["prior_sensitivity"] = of_sensitivity(checks.sensitivity, checks.synthetic)
-    if len(checks.information):
+    files = {f"{name}.svg": svg(figure) for name, figure in figures.items() if figure is not None}
+    if len(checks.sensitivity):  # of a posterior; then there is information too
         unit = checks.information.attrs["unit"]
-        figures["sampling_times"] = of_information(checks.information, unit, checks.synthetic)
-    return {f"{name}.svg": svg(figure) for name, figure in figures.items() if figure is not None}
+        files |= to_files(checks.sensitivity, checks.information, unit, checks.synthetic)
+    return files
