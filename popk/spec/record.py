@@ -2,6 +2,7 @@
 
 import difflib
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -62,6 +63,8 @@ def validate(kind: type[R], content: dict[str, Any], source: str = "") -> R:
     except pydantic.ValidationError as error:
         problems = [_as_problem(fault, kind, content, source) for fault in error.errors()]
         raise PopkError(*problems) from None
+    except PopkError as error:  # a record that names its own faults does not know its file
+        raise PopkError(*(replace(p, file=p.file or source) for p in error.problems)) from None
 
 
 def _as_problem(fault: Any, kind: type[Record], content: Any, source: str) -> Problem:
