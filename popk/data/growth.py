@@ -24,11 +24,13 @@ SEXES = ("male", "female")
 # Below this |L| the log-normal limit is exact to 1e-12 of a z-score or so, and L S z may underflow.
 SMALLEST_POWER = 1e-12
 
+OLDEST_LYING = 730.0
+"""Age (day) up to which there is a standard of lying length; standing, a child is 0.7 cm less."""
+
 # measure -> (table, what it is entered with, unit, last usable entry)
-# From day 731 on the table of length holds standing height, 0.7 cm less than length.
 _TABLES: dict[str, tuple[Any, str, str, float]] = {
     "weight_for_age": (wfa.DATA, "age", "day", np.inf),
-    "length_for_age": (lfa.DATA, "age", "day", 730.0),
+    "length_for_age": (lfa.DATA, "age", "day", OLDEST_LYING),
     "weight_for_length": (wfl.DATA, "length", "cm", np.inf),
 }
 
@@ -139,13 +141,46 @@ def zscore(x: Numbers, L: Numbers, M: Numbers, S: Numbers) -> Numbers:
     return stretch / S
 
 
-def draw_body_size(
-    rng: np.random.Generator, age_day: ArrayLike, sex: str
+def body_size(
+    z_length: Numbers, z_weight: Numbers, age_day: ArrayLike, sex: str
 ) -> tuple[Numbers, Numbers]:
-    """Draw length for age, then weight for that length, so that the two are correlated.
+    """Length for age, and weight for that length, at given z-scores.
 
-    Lengths outside the table of weight for length (below 45 cm: about 1 newborn in 70) are drawn
-    again.
+    The same scores at several ages are the curves along which a child of these scores grows.
+
+    Parameters
+    ----------
+    z_length
+        Score of length for age.
+    z_weight
+        Score of weight for length.
+    age_day
+        Age (day), 0 to 730.
+    sex
+        "male" or "female", the same for all.
+
+    Returns
+    -------
+    tuple
+        Lying length (cm) and weight (kg), each of the shape to which the three broadcast.
+
+    Raises
+    ------
+    ValueError
+        If an age, or a length, lies outside the tables.
+    """
+    length = value(z_length, *lms("length_for_age", sex, age_day))
+    return length, value(z_weight, *lms("weight_for_length", sex, length))
+
+
+def draw_scores(
+    rng: np.random.Generator, age_day: ArrayLike, sex: str, until_day: ArrayLike | None = None
+) -> tuple[Numbers, Numbers]:
+    """Draw independent scores of length for age and weight for length, for `body_size`.
+
+    Scores of length that leave the table of weight for length are drawn again. At a fixed score
+    length rises with age: the shortest is that of the first age (below 45 cm are about 1 newborn
+    girl in 75 and boy in 200), the longest that of the last (above 110 cm is none in 1e12).
 
     Parameters
     ----------
@@ -155,18 +190,39 @@ def draw_body_size(
         Age (day), 0 to 730, a number or an array.
     sex
         "male" or "female", the same for all.
+    until_day
+        Age (day) up to which the child grows; `age_day` if None.
+
+    Returns
+    -------
+    tuple
+        The scores of length and of weight, each of the shape of `age_day`.
+    """
+    first = lms("length_for_age", sex, age_day)
+    last = first if until_day is None else lms("length_for_age", sex, until_day)
+    shape = np.shape(age_day)
+    shortest, longest = _table("weight_for_length", sex)[[0, -1], 0]
+    z_length = np.asarray(rng.standard_normal(shape))
+    while np.any(
+        outside := (value(z_length, *first) < shortest) | (value(z_length, *last) > longest)
+    ):
+        z_length = np.where(outside, rng.standard_normal(shape), z_length)
+    return z_length[()], rng.standard_normal(shape)
+
+
+def draw_body_size(
+    rng: np.random.Generator, age_day: ArrayLike, sex: str
+) -> tuple[Numbers, Numbers]:
+    """Draw length for age, then weight for that length, so that the two are correlated.
+
+    Parameters
+    ----------
+    rng, age_day, sex
+        As for `draw_scores`, which says which lengths are drawn again.
 
     Returns
     -------
     tuple
         Lying length (cm) and weight (kg), each of the shape of `age_day`.
     """
-    parameters = lms("length_for_age", sex, age_day)
-    shape = np.shape(age_day)
-    shortest, longest = _table("weight_for_length", sex)[[0, -1], 0]
-    length = np.asarray(value(rng.standard_normal(shape), *parameters))
-    while np.any(outside := (length < shortest) | (length > longest)):
-        again = np.asarray(value(rng.standard_normal(shape), *parameters))
-        length = np.where(outside, again, length)
-    weight = value(rng.standard_normal(shape), *lms("weight_for_length", sex, length))
-    return length[()], weight
+    return body_size(*draw_scores(rng, age_day, sex), age_day, sex)

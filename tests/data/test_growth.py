@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pygrowup import Observation
 
-from popk.data.growth import draw_body_size, lms, value, zscore
+from popk.data.growth import body_size, draw_body_size, draw_scores, lms, value, zscore
 
 # WHO Child Growth Standards 2006: L, M (kg or cm), S as printed.
 CHECK_POINTS = [
@@ -110,3 +110,24 @@ def test_draws_of_one_infant_are_numbers_and_repeat():
 def test_short_newborns_are_drawn_again():
     length, _ = draw_body_size(np.random.default_rng(2), np.zeros(2000), "female")
     assert np.min(length) >= 45.0
+
+
+def test_body_size_at_given_scores():
+    """At score 0 the medians; along the curves the scores stay."""
+    length, weight = body_size(0.0, 0.0, 183, "male")
+    assert length == pytest.approx(67.6435, abs=1e-9)
+    assert weight == pytest.approx(lms("weight_for_length", "male", 67.6435)[1], abs=1e-9)
+    days = np.array([30.0, 183.0, 365.0])
+    length, weight = body_size(np.array([[-1.5], [2.0]]), np.array([[0.7], [-2.5]]), days, "female")
+    z_length = zscore(length, *lms("length_for_age", "female", days))
+    z_weight = zscore(weight, *lms("weight_for_length", "female", length))
+    np.testing.assert_allclose(z_length, np.array([[-1.5], [2.0]]) * np.ones(3), atol=1e-10)
+    np.testing.assert_allclose(z_weight, np.array([[0.7], [-2.5]]) * np.ones(3), atol=1e-10)
+
+
+def test_scores_of_newborns_stay_inside_the_table_while_they_grow():
+    birth = np.zeros(2000)
+    scores = draw_scores(np.random.default_rng(3), birth, "female", birth + 28.0)
+    for day in (0.0, 1.0, 28.0):
+        length, _ = body_size(*scores, day, "female")
+        assert np.min(length) >= 45.0
