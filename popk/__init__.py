@@ -16,12 +16,17 @@ if TYPE_CHECKING:
     from popk.analysis.checking.checks import checks
     from popk.analysis.covariates.covariate_tests import covariate_tests
     from popk.analysis.covariates.search import search
+    from popk.analysis.dosing.attainment import attainment
     from popk.analysis.observations import observations
+    from popk.analysis.simulation.simulation import simulate
     from popk.analysis.summary import individuals, paper_line, parameters
-    from popk.api import fit, load_fit, load_model, read_data
+    from popk.api import fit, load_fit, load_model, read_data, resampled, virtual_infants
     from popk.data.dataset import Dataset
+    from popk.data.pump_log import read_pump_log
+    from popk.data.regimens import record_table, regimens_of, scheduled, with_doses
     from popk.population.model import Model
     from popk.spec.problem import PopkError, Problem
+    from popk.spec.regimen import Regimen, bolus, infusion, pause, read_regimen
     from popk.study.fit import Fit
     from popk.study.maximum import MaximumFit
 
@@ -43,6 +48,20 @@ _HOME = {
     "covariate_tests": "popk.analysis.covariates.covariate_tests",
     "search": "popk.analysis.covariates.search",
     "observations": "popk.analysis.observations",
+    "Regimen": "popk.spec.regimen",
+    "infusion": "popk.spec.regimen",
+    "bolus": "popk.spec.regimen",
+    "pause": "popk.spec.regimen",
+    "read_regimen": "popk.spec.regimen",
+    "read_pump_log": "popk.data.pump_log",
+    "regimens_of": "popk.data.regimens",
+    "scheduled": "popk.data.regimens",
+    "with_doses": "popk.data.regimens",
+    "record_table": "popk.data.regimens",
+    "virtual_infants": "popk.api",
+    "resampled": "popk.api",
+    "simulate": "popk.analysis.simulation.simulation",
+    "attainment": "popk.analysis.dosing.attainment",
 }
 
 __all__ = [
@@ -52,17 +71,31 @@ __all__ = [
     "Model",
     "PopkError",
     "Problem",
+    "Regimen",
+    "attainment",
+    "bolus",
     "checks",
     "covariate_tests",
     "fit",
     "individuals",
+    "infusion",
     "load_fit",
     "load_model",
     "observations",
     "paper_line",
     "parameters",
+    "pause",
     "read_data",
+    "read_pump_log",
+    "read_regimen",
+    "record_table",
+    "regimens_of",
+    "resampled",
+    "scheduled",
     "search",
+    "simulate",
+    "virtual_infants",
+    "with_doses",
 ]
 
 

@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+from popk.analysis.simulation.subjects import Subjects
 from popk.data.dataset import Dataset
 from popk.data.nonmem.read import read_data as read_nonmem
 from popk.population.model import Model
 from popk.spec.fit import DataSpec, Dose, Sampler
 from popk.spec.model import read_model
 from popk.spec.record import validate
+from popk.spec.virtual import Virtual
 from popk.study import folder
 from popk.study.compiled import keep_compiled
 from popk.study.fit import Fit
@@ -86,6 +88,31 @@ def fit(
         dose=None if dose is None else validate(Dose, {"nominal": dose}, "fit"),
         synthetic=synthetic,
     )
+
+
+def virtual_infants(count: int, *, like: Dataset | None = None, **spec: Any) -> Subjects:
+    """Virtual infants by the WHO Child Growth Standards, for `popk.simulate`.
+
+    Parameters
+    ----------
+    count
+        How many.
+    like
+        Data whose units and codes their covariates have, e.g. those of a fit.
+    spec
+        ``age=("0 month", "12 month")``, ``female=0.5``, ``formula="haycock"``, ``grow=False``.
+
+    Raises
+    ------
+    PopkError
+        If ages make no sense or lie beyond the standards.
+    """
+    return Subjects.virtual(count, validate(Virtual, spec, "virtual_infants"), like=like)
+
+
+def resampled(count: int, data: Dataset) -> Subjects:
+    """The subjects of data, with their covariates at baseline, drawn again: for `popk.simulate`."""
+    return Subjects.resampled(count, data)
 
 
 def load_fit(path: str | Path) -> Fit | MaximumFit:

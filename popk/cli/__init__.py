@@ -14,6 +14,12 @@ from popk.cli import covariates as covariates
 from popk.cli import calibrating as calibrating
 
 # isort: split
+from popk.cli import regimens as regimens
+
+# isort: split
+from popk.cli import simulating as simulating
+
+# isort: split
 from popk.cli.app import app
 from popk.cli.output import refuse
 

@@ -1,8 +1,9 @@
 """Chains side by side: one thread each, as many at once as there are cores."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from functools import cache
 from typing import TypeVar
@@ -50,6 +51,31 @@ def as_finished(work: Callable[[A], B], items: Sequence[A]) -> Iterator[tuple[in
                 yield futures[future], future.result()
         finally:
             for future in futures:
+                future.cancel()
+
+
+def in_order(work: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
+    """Do the work on every item, as many at once as there are cores; yield them in their order.
+
+    Never more than a few results wait to be taken, however many items there are.
+    """
+    settled = _settings()
+
+    def one(item: A) -> B:
+        with settled():
+            return work(item)
+
+    waiting: deque[Future[B]] = deque()
+    with ThreadPoolExecutor(cores()) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(one, item))
+                if len(waiting) > cores():
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
                 future.cancel()
 
 

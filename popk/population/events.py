@@ -1,5 +1,6 @@
 """A `Dataset` as the arrays that a model computes with: [subject, step], in the model's units."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple, no_type_check
 
@@ -80,9 +81,9 @@ def arrange(spec: ModelSpec, dataset: Dataset) -> tuple[Events, Layout]:
         Naming each covariate that the data lack, each unit that does not convert, and each
         measured row for which the model leaves no probability.
     """
-    factors = _factors(spec, dataset)
-    _require_covariates(spec, dataset)
-    varying = _varying(spec, dataset)
+    factors = unit_factors(spec, dataset)
+    require_covariates(spec, dataset)
+    varying = varies(spec, dataset)
     split = varying and dataset.interpolation == "locf"
     histories = [
         history(_doses(dataset, subject, factors), split_records=split)
@@ -115,16 +116,11 @@ def arrange(spec: ModelSpec, dataset: Dataset) -> tuple[Events, Layout]:
     censored = at_steps(dataset.censoring == 1) & observed
     measured = observed & ~censored
     concentration = factors.concentration
+    log_scale, terms = covariate_arrays(spec, dataset, columns)
     events = Events(
         steps=steps,
-        log_scale={
-            name: sum(
-                (_log_scale(scale, dataset, columns) for scale in parameter.scales),
-                np.zeros((dataset.subjects, 1)),
-            )
-            for name, parameter in spec.parameters.items()
-        },
-        terms={e.name: _term(e, dataset, columns) for e in spec.covariates},
+        log_scale=log_scale,
+        terms=terms,
         observed=observed,
         dv=np.where(measured, at_steps(dataset.dv) * concentration, 1.0),
         censored=censored,
@@ -135,16 +131,48 @@ def arrange(spec: ModelSpec, dataset: Dataset) -> tuple[Events, Layout]:
     return events, layout
 
 
-class _Factors(NamedTuple):
+Columns = Callable[[np.ndarray], np.ndarray]
+"""From a covariate's [subject, record] values to those of the columns of `Events`."""
+
+
+def covariate_arrays(
+    spec: ModelSpec, dataset: Dataset, columns: Columns
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """`Events.log_scale` and `Events.terms` of a data set.
+
+    Raises
+    ------
+    popk.PopkError
+        Where a unit does not convert, or a relation cannot use a value.
+    """
+    log_scale = {
+        name: sum(
+            (_log_scale(scale, dataset, columns) for scale in parameter.scales),
+            np.zeros((dataset.subjects, 1)),
+        )
+        for name, parameter in spec.parameters.items()
+    }
+    return log_scale, {e.name: _term(e, dataset, columns) for e in spec.covariates}
+
+
+class UnitFactors(NamedTuple):
+    """Factors from the units of a data set to those of a model."""
+
     time: float
     amount: float
     concentration: float
 
 
-def _factors(spec: ModelSpec, dataset: Dataset) -> _Factors:
-    """Factors from the data's units to the model's; an undeclared unit is the model's."""
+def unit_factors(spec: ModelSpec, dataset: Dataset) -> UnitFactors:
+    """Factors from the data's units to the model's; an undeclared unit is the model's.
+
+    Raises
+    ------
+    popk.PopkError
+        Naming each unit that does not convert.
+    """
     factors, problems = {}, []
-    for item in _Factors._fields:
+    for item in UnitFactors._fields:
         source, target = getattr(dataset.units, item), getattr(spec.units, item)
         try:
             factors[item] = 1.0 if source is None else conversion_factor(source, target)
@@ -160,10 +188,11 @@ def _factors(spec: ModelSpec, dataset: Dataset) -> _Factors:
             )
     if problems:
         raise PopkError(*problems)
-    return _Factors(**factors)
+    return UnitFactors(**factors)
 
 
-def _require_covariates(spec: ModelSpec, dataset: Dataset) -> None:
+def require_covariates(spec: ModelSpec, dataset: Dataset) -> None:
+    """Refuse data without a covariate that the model uses."""
     known = ", ".join(dataset.covariates) or "none"
     problems = [
         Problem(
@@ -181,7 +210,7 @@ def _require_covariates(spec: ModelSpec, dataset: Dataset) -> None:
         raise PopkError(*problems)
 
 
-def _varying(spec: ModelSpec, dataset: Dataset) -> bool:
+def varies(spec: ModelSpec, dataset: Dataset) -> bool:
     """Whether a covariate that the model uses changes within any subject."""
     return any(
         bool((np.abs(values - values[:, :1])[dataset.mask] > 0).any())
@@ -190,7 +219,7 @@ def _varying(spec: ModelSpec, dataset: Dataset) -> bool:
     )
 
 
-def _doses(dataset: Dataset, subject: int, factors: _Factors) -> Doses:
+def _doses(dataset: Dataset, subject: int, factors: UnitFactors) -> Doses:
     row = dataset.mask[subject]
     return Doses(
         time=dataset.time[subject, row] * factors.time,
@@ -220,7 +249,7 @@ def _layout(dataset: Dataset, histories: list[History]) -> Layout:
     return Layout(step, dataset.mask)
 
 
-def _log_scale(scale: Scale, dataset: Dataset, columns) -> np.ndarray:
+def _log_scale(scale: Scale, dataset: Dataset, columns: Columns) -> np.ndarray:
     unit = dataset.covariate_units.get(scale.covariate)
     values = columns(dataset.covariates[scale.covariate])
     _positive(values, scale.covariate, dataset)
@@ -250,7 +279,7 @@ def _in_unit(text: str | float, unit: str | None, name: str, dataset: Dataset) -
         raise PopkError(_unit_problem(name, unit, str(error), dataset)) from None
 
 
-def _term(effect: CovariateEffect, dataset: Dataset, columns) -> np.ndarray:
+def _term(effect: CovariateEffect, dataset: Dataset, columns: Columns) -> np.ndarray:
     name = effect.covariate
     unit = dataset.covariate_units.get(name)
     try:

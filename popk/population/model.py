@@ -120,11 +120,8 @@ class Model:
             name: jnp.exp(self._log_parameter(name, values, events))
             for name in self.spec.parameters
         }
-        units, spec = self.spec.units, self.spec
-        cl = parameters["CL"] * conversion_factor(spec.parameters["CL"].unit, f"L/{units.time}")
-        v = parameters["V"] * conversion_factor(spec.parameters["V"].unit, "L")
-        per_liter = conversion_factor(f"({units.amount})/L", units.concentration)
-        concentrate = STRUCTURES[spec.structure]
+        cl, v = self.in_liters(parameters)
+        concentrate = STRUCTURES[self.spec.structure]
         # One column broadcasts over the steps of a subject
         cl, v = (jnp.squeeze(a, 1) if a.shape[1] == 1 else a for a in (cl, v))
         if isinstance(events.steps, Rows):
@@ -132,8 +129,23 @@ class Model:
         else:
             log_c = jax.vmap(concentrate)(events.steps, cl, v)
         no_drug = log_c == one_compartment.NO_DRUG
-        log_c = jnp.where(no_drug, log_c, log_c + jnp.log(per_liter))
+        log_c = jnp.where(no_drug, log_c, log_c + jnp.log(self.per_liter))
         return Prediction(log_c, parameters)
+
+    def in_liters(self, parameters: Values) -> tuple[Array, Array]:
+        """CL in L per the model's unit of time, and V in L."""
+        spec = self.spec
+        cl, v = (spec.parameters[name].unit for name in ("CL", "V"))
+        return (
+            parameters["CL"] * conversion_factor(cl, f"L/{spec.units.time}"),
+            parameters["V"] * conversion_factor(v, "L"),
+        )
+
+    @property
+    def per_liter(self) -> float:
+        """One unit of amount per L, in the unit of concentration."""
+        units = self.spec.units
+        return conversion_factor(f"({units.amount})/L", units.concentration)
 
     def observation(self, log_concentration: Array, sigma: Values, events: Events) -> Observation:
         """The distribution of the observations around predicted concentrations."""

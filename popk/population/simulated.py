@@ -127,7 +127,7 @@ def redrawing(model: Model) -> Callable[..., dict[str, Array]]:
 
     def all_of(keys: jax.Array, values: Mapping[str, Array], events: Events) -> dict[str, Array]:
         def one(given: tuple[jax.Array, Mapping[str, Array]]) -> dict[str, Array]:
-            return _values(model, given[0], events, given[1])
+            return drawn_values(model, given[0], events, given[1])
 
         return jax.lax.map(one, (keys, values), batch_size=TOGETHER)
 
@@ -139,16 +139,16 @@ def _one(
 ) -> tuple[Float[Array, " row"], Bool[Array, " row"], dict[str, Array]]:
     """Observations of one trial, which rows are without drug, and the values behind them."""
     key_values, key_dv = jax.random.split(key)
-    values = _values(model, key_values, design, held)
+    values = drawn_values(model, key_values, design, held)
     log_c = model.predict(values, design).log_concentration
     dv = model.observation(log_c, values, design).sample(key_dv)
     return dv, log_c == NO_DRUG, values
 
 
-def _values(
+def drawn_values(
     model: Model, key: jax.Array, design: Events, held: Mapping[str, Array]
 ) -> dict[str, Array]:
-    """Every named value of the model, those that are not held drawn."""
+    """Every named value of the model: sites that are not held are drawn, etas among them."""
     seeded = numpyro.handlers.substitute(numpyro.handlers.seed(model, key), data=dict(held))
     sites = numpyro.handlers.trace(seeded).get_trace(design)
     return {

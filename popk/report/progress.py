@@ -1,12 +1,19 @@
 """Progress of sampling: a bar in a terminal, a line now and then in a log."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 if TYPE_CHECKING:
     from popk.inference.posterior import Progress as Reached
@@ -65,6 +72,33 @@ def shown(console: Console) -> Iterator[Show]:
                 )
 
         yield write
+
+
+@contextmanager
+def counted(console: Console, what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show how many of a known number are done, and the time left, while the block runs."""
+    if console.is_terminal:
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+        ) as bar:
+            task = bar.add_task(what, total=total)
+            yield lambda done: bar.update(task, completed=done)
+        return
+    begun = last = time.monotonic()
+
+    def write(done: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if done < total and now - last > SECONDS_BETWEEN_LINES:
+            last = now
+            left = (now - begun) / done * (total - done)
+            console.print(f"{done}/{total} {what}, about {left:.0f} s left", highlight=False)
+
+    yield write
 
 
 def _done(reached: "Reached") -> str:

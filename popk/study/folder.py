@@ -191,9 +191,13 @@ def add(folder: str | Path, files: Mapping[str, str | bytes]) -> Path:
     popk.PopkError
         If they cannot be written.
     """
-    results = Path(folder) / "results"
+    return add_to(Path(folder) / "results", files)
+
+
+def add_to(place: Path, files: Mapping[str, str | bytes]) -> Path:
+    """Write files into a folder, each whole; those of other names stay. Errors as in `add`."""
     for name, content in files.items():
-        path = results / name
+        path = place / name
         part = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -210,7 +214,7 @@ def add(folder: str | Path, files: Mapping[str, str | bytes]) -> Path:
                 ),
                 unreadable=True,
             ) from None
-    return results
+    return place
 
 
 def child(study: Study, spec: ModelSpec, depth: int) -> dict[str, str]:

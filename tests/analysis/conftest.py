@@ -146,3 +146,29 @@ def infants() -> str:
 @pytest.fixture
 def columns() -> dict[str, dict[str, Any]]:
     return dict(COLUMNS)
+
+
+CENTRE = {"TVCL": 0.9, "TVV": 3.0, "omega_CL": 0.25, "omega_V": 0.2, "sigma": 0.15}
+SPREAD = {"TVCL": 0.07, "TVV": 0.1, "omega_CL": 0.15, "omega_V": 0.2, "sigma": 0.1}
+
+
+@pytest.fixture
+def compiled(model) -> Model:
+    """The BSA-scaled model of `model`, compiled."""
+    return Model(ModelSpec.model_validate(model()))
+
+
+@pytest.fixture
+def small_fit(drawn, model, read, infants, columns) -> Callable[..., Fit]:
+    """A `Fit` whose population draws are log-normal around `CENTRE`: no sampler has run."""
+
+    def of(**sections) -> Fit:
+        rng = np.random.default_rng(3)
+        draws = {
+            name: value * np.exp(SPREAD[name] * rng.standard_normal((2, 40)))
+            for name, value in CENTRE.items()
+        }
+        data = read(infants, columns=columns)
+        return drawn(model(**sections), data, dose="15 ug/m^2/day", draws=draws)
+
+    return of

@@ -1,0 +1,1 @@
+"""Simulation of dosing: from a fit, or from a model's priors, to concentrations and exposure."""
