@@ -27,8 +27,9 @@ from popk.population.simulated import drawn_values
 
 BLOCK = 8192
 """Subjects that are made together; part of what a seed means."""
-MOST = 1_500_000
-"""Subjects times steps that are computed at once: bounds the memory, changes no number."""
+MOST = 150_000
+"""Subjects times steps that are computed at once: what fits the processor's cache. It bounds the
+memory and changes no number."""
 
 
 class Switches(NamedTuple):
