@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from popk.analysis.covariates.covariate_tests import covariate_tests
     from popk.analysis.covariates.search import search
     from popk.analysis.dosing.attainment import attainment
+    from popk.analysis.dosing.patient import patient_dose
     from popk.analysis.observations import observations
     from popk.analysis.simulation.simulation import simulate
     from popk.analysis.summary import individuals, paper_line, parameters
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from popk.data.pump_log import read_pump_log
     from popk.data.regimens import record_table, regimens_of, scheduled, with_doses
     from popk.population.model import Model
+    from popk.spec.patient import read_patient
     from popk.spec.problem import PopkError, Problem
     from popk.spec.regimen import Regimen, bolus, infusion, pause, read_regimen
     from popk.study.fit import Fit
@@ -62,6 +64,8 @@ _HOME = {
     "resampled": "popk.api",
     "simulate": "popk.analysis.simulation.simulation",
     "attainment": "popk.analysis.dosing.attainment",
+    "patient_dose": "popk.analysis.dosing.patient",
+    "read_patient": "popk.spec.patient",
 }
 
 __all__ = [
@@ -84,8 +88,10 @@ __all__ = [
     "observations",
     "paper_line",
     "parameters",
+    "patient_dose",
     "pause",
     "read_data",
+    "read_patient",
     "read_pump_log",
     "read_regimen",
     "record_table",

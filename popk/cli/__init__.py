@@ -20,6 +20,9 @@ from popk.cli import regimens as regimens
 from popk.cli import simulating as simulating
 
 # isort: split
+from popk.cli import dosing as dosing
+
+# isort: split
 from popk.cli.app import app
 from popk.cli.output import refuse
 
