@@ -141,3 +141,19 @@ def test_every_model_of_the_project_loads():
 def test_load_fit_without_results(tmp_path):
     with pytest.raises(popk.PopkError):
         popk.load_fit(tmp_path)
+
+
+def test_regimens_are_simulated_in_virtual_infants(fit):
+    """The same calls as in the README, on a model that goes with weight."""
+    regimen = popk.bolus("20 mg/kg").then(popk.pause("12 h"), popk.infusion("5 mg/kg/day", "3 day"))
+    infants = popk.virtual_infants(20, like=fit.data, age=("0 day", "2 month"))
+    with pytest.raises(popk.PopkError) as raised:  # the model asks for Apgar scores
+        popk.simulate(fit, regimen, infants)
+    assert "APGR" in str(raised.value)
+    found = popk.simulate(fit, regimen, popk.resampled(20, fit.data))
+    assert isinstance(found.summary, pd.DataFrame)
+    assert found.summary.loc[("regimen", "all", "Css"), "n"] == 20
+    own = popk.attainment(fit, (1.0, 3.0), popk.resampled(50, fit.data), bases=["mg/kg/day"])
+    assert 0.0 < own.best["probability"].iloc[0] <= 1.0
+    (given,) = {len(r.steps) for r in popk.regimens_of(fit.data)}
+    assert given == 1
