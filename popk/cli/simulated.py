@@ -91,6 +91,19 @@ def subjects_of(
     return Subjects.virtual(count, validate(Virtual, spec, "command line"), like=data)
 
 
+def warn(source: "Fit | MaximumFit | Model", whole: "Subjects") -> None:
+    """What had to be assumed about the subjects, on standard error."""
+    from rich.console import Console
+
+    from popk.population.model import Model
+    from popk.report import terminal
+
+    model = source if isinstance(source, Model) else source.model
+    found = whole.warnings_for(model.spec)
+    if found:
+        Console(stderr=True, highlight=False).print(terminal.problems(found), markup=False)
+
+
 def between(text: str, key: str) -> tuple[str, str]:
     """Two quantities from ``500 to 900 pg/mL``; the unit of the second serves the first too."""
     from popk.spec.problem import PopkError, Problem

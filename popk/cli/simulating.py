@@ -25,6 +25,7 @@ from popk.cli.simulated import (
     listed,
     source_and_place,
     subjects_of,
+    warn,
 )
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def simulate(
     each = [read(text) for text in regimen]
     named = {r.name or Path(text).stem: r for r, text in zip(each, regimen, strict=True)}
     whole = subjects_of(source, subjects, age, female, formula, grow, resample)
+    warn(source, whole)
     note = "SYNTHETIC DATA behind the model's estimates" if _synthetic(source) else ""
     with interruptible(BEGINS_ANEW), ExitStack() as stack:
         keep = None
@@ -154,6 +156,7 @@ def target(
     keep_compiled()
     source, folder = source_and_place(given, out, "target")
     whole = subjects_of(source, subjects, age, female, formula, False, resample)
+    warn(source, whole)
     with interruptible(BEGINS_ANEW):
         found = attainment(
             source, between(window, "--window"), whole,

@@ -8,6 +8,8 @@ import numpy as np
 from popk.analysis.simulation.engine import BLOCK
 from popk.data.dataset import Dataset, of_subjects
 from popk.data.virtual import resampled, virtual_infants
+from popk.spec.model import ModelSpec
+from popk.spec.problem import Problem
 from popk.spec.virtual import Virtual
 
 Make = Callable[[int, int, int, float], Dataset]
@@ -29,6 +31,8 @@ class Subjects:
         Whether body size changes during a regimen.
     make
         From block, size, seed and days to a cohort.
+    warnings
+        What had to be assumed about units and codes.
     """
 
     count: int
@@ -37,6 +41,12 @@ class Subjects:
     levels: Mapping[str, tuple[str, ...]]
     grows: bool
     make: Make
+    warnings: tuple[Problem, ...] = ()
+
+    def warnings_for(self, spec: ModelSpec) -> tuple[Problem, ...]:
+        """Those that matter to a model, or to doses by body size or age."""
+        used = {*spec.covariate_names, "AGE", "WT", "BSA"}
+        return tuple(w for w in self.warnings if used & set((w.key or "").split(".")))
 
     def cohort(self, seed: int, count: int | None = None) -> Dataset:
         """All of them at once, or the first ones, at baseline: for a few thousand."""
@@ -87,7 +97,9 @@ class Subjects:
             f"{100 * spec.female:.0f} % girls, BSA by {spec.formula}"
             + (", growing" if spec.grow else "")
         )
-        return Subjects(count, about, one.covariate_units, one.levels, spec.grow, make)
+        return Subjects(
+            count, about, one.covariate_units, one.levels, spec.grow, make, one.warnings
+        )
 
     @staticmethod
     def resampled(count: int, data: Dataset) -> "Subjects":

@@ -173,3 +173,18 @@ def test_boluses_only(small_fit):
     found = simulate(small_fit(), bolus("2 ug/m^2").then(pause("1 day")).repeat(3), 10)
     assert "Css" not in found.summary.index.get_level_values("quantity")
     assert found.subjects["Css"].isna().all()
+
+
+def test_what_was_assumed_is_said_where_it_matters(compiled):
+    """SEX in numbers is ambiguous: a model that uses it is warned, another is not."""
+    numbers = cohort({"SEX": np.zeros((1, 1)), "AGE": np.ones((1, 1))},
+                     {"SEX": None, "AGE": "month"})  # fmt: skip
+    subjects = Subjects.virtual(5, like=numbers)
+    assert subjects.warnings_for(compiled.spec) == ()
+    effect = {
+        "parameter": "CL", "covariate": "SEX", "relation": "category", "level": 1.0,
+        "effect": {"prior": "normal", "loc": 0.0, "scale": 1.0},
+    }  # fmt: skip
+    using = ModelSpec.model_validate({**compiled.spec.model_dump(), "covariates": [effect]})
+    (warning,) = subjects.warnings_for(using)
+    assert warning.key == "columns.SEX.levels"
