@@ -1,8 +1,8 @@
 """Is the shape of phenobarb's NPDE a matter of the model's other parts?
 
-``python -m benchmarks.npde_shape`` fits the weight-scaled model of fits/phenobarb-neonates with other
-residual errors and other kinds of variability, and prints for each the tests of its NPDE, with the
-replicates of two seeds. About two minutes.
+``python -m benchmarks.npde_shape`` fits the weight-scaled model of fits/phenobarb-neonates with
+other residual errors and other kinds of variability, and prints for each the tests of its NPDE,
+with the replicates of two seeds. About two minutes.
 """
 
 import copy
