@@ -20,6 +20,7 @@ from popk.inference.ensemble import Ensemble
 from popk.inference.machine import CHUNK, Machine
 from popk.inference.nuts import Nuts
 from popk.inference.posterior import Posterior, run_through
+from popk.inference.programs import compiled, kept, one_at_a_time
 from popk.inference.threads import as_finished, on_gpu, real_type
 from popk.inference.trials import Trials, replaced
 from popk.inference.wave import Found, Plan, Wave, diagnosed, wrong_in
@@ -34,6 +35,8 @@ CHAINS = 8
 WAVE, SIDE_BY_SIDE = 64, 4000
 """Most trials of a wave, and numbers (chains times dimension) that a block of trials holds: what
 it works on fits the processor's cache."""
+SMALL = 4
+"""By how much blocks are smaller for the last trials of a wave."""
 MOST_ALONE = 2000
 """Draws of each chain, at most, of a trial that is fitted again on its own."""
 WAVE_ON_GPU, ON_GPU = 4096, 4_000_000
@@ -53,11 +56,15 @@ class Batch:
         `popk.population.simulated`).
     settings
         Seed, target ESS, most draws, chains (8 by default), precision.
+    wave
+        Trials of a wave, where batches of different length are to share one program; by default
+        as suits the processor and the number of trials.
     """
 
     model: Model
     events: Events
     settings: Settings = field(default_factory=Settings)
+    wave: int | None = None
 
     @property
     def trials(self) -> int:
@@ -103,7 +110,8 @@ class Batch:
         for place in np.flatnonzero(~trials.passed):
             for refitted in (self._alone, self._by_nuts):
                 if not trials.passed[place]:
-                    refit = refitted(int(own[place]), trials.why[place])
+                    with one_at_a_time():
+                        refit = refitted(int(own[place]), trials.why[place])
                     trials = replaced(trials, int(place), refit)
         return trials
 
@@ -215,6 +223,8 @@ class Batch:
     @property
     def _size(self) -> int:
         """Trials of a wave: a multiple of the block."""
+        if self.wave is not None:
+            return self.wave
         blocks = max(1, min(self._most, self.trials) // self._block)
         return blocks * self._block
 
@@ -222,7 +232,10 @@ class Batch:
     def _block(self) -> int:
         d = 10 + len(self.parameters) * self.events.subjects
         room = ON_GPU if on_gpu() else SIDE_BY_SIDE
-        return int(np.clip(room // (d * self._chains), 1, min(self._most, self.trials)))
+        most = max(1, room // (d * self._chains))
+        if self.wave is not None:
+            return max(n for n in range(1, self.wave + 1) if self.wave % n == 0 and n <= most)
+        return min(most, self._most, self.trials)
 
     @property
     def _most(self) -> int:
@@ -242,7 +255,15 @@ class Batch:
             self._labels,
             len(self.names),
             one.mode().vector[0],
+            self._last,
         )
+
+    @property
+    def _last(self) -> Machine | None:
+        """With a quarter of the block, where many batches share the program."""
+        if self.wave is None or self._block < SMALL:
+            return None
+        return replace(self._machine, block=self._block // SMALL)
 
     @cached_property
     def _columns(self) -> Any:
@@ -265,7 +286,15 @@ class Batch:
         shape = (self._size, self._chains * CHUNK, flat.start.size)
         centring = jax.tree.map(lambda a: jnp.asarray(a, dtype), machine.uncentred)
         many, single = jnp.zeros(shape, dtype), jnp.zeros((shape[0], shape[2]), dtype)
+        key = (*machine.shape, own, shape, np.dtype(dtype).str)
+
+        def program(name: str, function: Any, vectors: Array) -> Any:
+            # Another batch of the same model and shapes, a cell of a grid, compiles nothing
+            arguments = (vectors, machine.leaves, centring)
+            named = (*key, name)
+            return kept(named, lambda: compiled(named, function, arguments))
+
         return (
-            jax.jit(rows).lower(many, machine.leaves, centring).compile(),
-            jax.jit(jax.vmap(one, (0, axes, 0))).lower(single, machine.leaves, centring).compile(),
+            program("table", rows, many),
+            program("values", jax.vmap(one, (0, axes, 0)), single),
         )

@@ -29,7 +29,7 @@ A = TypeVar("A")
 _KEPT: OrderedDict[Hashable, Any] = OrderedDict()
 _ONE_AT_A_TIME = RLock()
 """NumPyro's handlers are not for several threads that trace at once."""
-MOST_KEPT = 32
+MOST_KEPT = 64
 SOURCES = ("data", "inference", "pk", "population", "spec")
 LIBRARIES = ("jax", "jaxlib", "numpy", "numpyro")
 
@@ -38,8 +38,12 @@ def kept(key: Hashable, make: Callable[[], A]) -> A:
     """What was made for this key before in this process, else made now.
 
     Programs take data as arguments: a second fit of a model to data of the same shape neither
-    traces nor compiles anything.
+    traces nor compiles anything. What is there is found without waiting for a thread that
+    compiles something else.
     """
+    with suppress(KeyError):
+        _KEPT.move_to_end(key)
+        return _KEPT[key]
     with _ONE_AT_A_TIME:
         if key not in _KEPT:
             _KEPT[key] = make()
@@ -47,6 +51,13 @@ def kept(key: Hashable, make: Callable[[], A]) -> A:
                 _KEPT.popitem(last=False)
         _KEPT.move_to_end(key)
         return _KEPT[key]
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """For work that traces models, as samplers of one fit do: one thread at a time."""
+    with _ONE_AT_A_TIME:
+        yield
 
 
 def compiled(

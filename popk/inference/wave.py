@@ -24,6 +24,8 @@ HOPE = 0.7
 HOPELESS, HOPELESS_AFTER = 2.0, 200
 """A trial that by a look after so many draws of each chain would need this many times the most
 draws is given up: those beside it need not wait for it, and it is fitted again by itself."""
+FEW = 2
+"""Blocks that the trials which go on fill, from which on smaller blocks are used."""
 MOST_SHORTENED = 3
 """After divergences a trial's steps are shortened at most so often."""
 
@@ -46,6 +48,10 @@ class Plan(NamedTuple):
         Names of the quantities; the first `population` are population parameters.
     pilot
         Where the mode searches begin.
+    last
+        The same with smaller blocks, for the few trials that are slow to converge: in the last
+        block of the other most places would be computed for nothing. None where it would not pay
+        to compile it.
     """
 
     machine: Machine
@@ -56,6 +62,7 @@ class Plan(NamedTuple):
     labels: tuple[str, ...]
     population: int
     pilot: Float[np.ndarray, " d"]
+    last: Machine | None = None
 
 
 class Found(NamedTuple):
@@ -220,7 +227,9 @@ class Wave:
         self.places, self.seeds = self.places[order], self.seeds[order]
         self.tuned = jax.tree.map(lambda a: a[order], self.tuned)
         numbers = np.resize(self.own, len(order))[self.places]
-        self.machine = self.plan.machine.of(self.plan.events_of(numbers))
+        few = self.active <= FEW * self.plan.machine.block
+        machine = self.plan.last if few and self.plan.last is not None else self.plan.machine
+        self.machine = machine.of(self.plan.events_of(numbers))
 
     def _named(self, vectors: np.ndarray, centring: Known) -> Mapping[str, np.ndarray]:
         dtype = real_type()

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from popk.analysis.trials import table
+from popk.inference import programs
 from popk.inference.batch import Batch
 from popk.inference.ensemble import Ensemble
 from popk.inference.trials import Trials
@@ -103,6 +104,20 @@ def test_waves_that_are_done_can_be_skipped(monkeypatch, trials, batch):
     joined = Trials.joined([whole[0], whole[1], rest[2]])
     assert len(joined.draws) == TRIALS
     np.testing.assert_array_equal(joined.draws[4], whole[2].draws[0])
+
+
+def test_batches_of_one_wave_share_programs_and_give_the_same_draws(trials, batch, fitted):
+    """A wave with places to spare, smaller blocks for its last trials; then another batch."""
+    model, _ = trials
+    with_room = Batch(model, batch.events, Sampler(seed=3), wave=8)
+    assert (with_room._size, with_room._block) == (8, 8)
+    assert with_room._last is not None
+    assert with_room._last.block == 2
+    for one, other in zip(with_room.run().draws, fitted.draws, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+    before = set(programs._KEPT)
+    Batch(model, batch.events_of([1, 2, 3]), Sampler(seed=4), wave=8).run()
+    assert set(programs._KEPT) == before
 
 
 def test_the_table_has_a_row_for_each_trial_and_parameter(fitted):
