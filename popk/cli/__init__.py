@@ -23,6 +23,9 @@ from popk.cli import simulating as simulating
 from popk.cli import dosing as dosing
 
 # isort: split
+from popk.cli import power as power
+
+# isort: split
 from popk.cli.app import app
 from popk.cli.output import refuse
 

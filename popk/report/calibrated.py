@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     from popk.analysis.verdict import Verdict
 
 
+WORST_FIRST = ("failed", "look here", "not possible", "passed")
+
+
 def shown(found: "Calibration", verdicts: Sequence["Verdict"]) -> list[RenderableType]:
     """Verdicts first, then parameters and individuals."""
     return [
         Text(heading(found), style="bold"),
-        checked.verdicts(verdicts),
+        checked.verdicts(sorted(verdicts, key=lambda own: WORST_FIRST.index(own.outcome))),
         "",
         _parameters(found),
         "",
