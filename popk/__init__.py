@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from popk.analysis.dosing.attainment import attainment
     from popk.analysis.dosing.patient import patient_dose
     from popk.analysis.observations import observations
+    from popk.analysis.power.assurance import assurance
+    from popk.analysis.power.plans import plans
+    from popk.analysis.power.power import power
+    from popk.analysis.power.sizes import smallest
     from popk.analysis.simulation.simulation import simulate
     from popk.analysis.summary import individuals, paper_line, parameters
     from popk.api import fit, load_fit, load_model, read_data, resampled, virtual_infants
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     from popk.data.regimens import record_table, regimens_of, scheduled, with_doses
     from popk.population.model import Model
     from popk.spec.patient import read_patient
+    from popk.spec.plan import Plan
     from popk.spec.problem import PopkError, Problem
     from popk.spec.regimen import Regimen, bolus, infusion, pause, read_regimen
     from popk.study.fit import Fit
@@ -64,6 +69,11 @@ _HOME = {
     "resampled": "popk.api",
     "simulate": "popk.analysis.simulation.simulation",
     "attainment": "popk.analysis.dosing.attainment",
+    "power": "popk.analysis.power.power",
+    "smallest": "popk.analysis.power.sizes",
+    "assurance": "popk.analysis.power.assurance",
+    "plans": "popk.analysis.power.plans",
+    "Plan": "popk.spec.plan",
     "patient_dose": "popk.analysis.dosing.patient",
     "read_patient": "popk.spec.patient",
 }
@@ -73,9 +83,11 @@ __all__ = [
     "Fit",
     "MaximumFit",
     "Model",
+    "Plan",
     "PopkError",
     "Problem",
     "Regimen",
+    "assurance",
     "attainment",
     "bolus",
     "checks",
@@ -90,6 +102,8 @@ __all__ = [
     "parameters",
     "patient_dose",
     "pause",
+    "plans",
+    "power",
     "read_data",
     "read_patient",
     "read_pump_log",
@@ -100,6 +114,7 @@ __all__ = [
     "scheduled",
     "search",
     "simulate",
+    "smallest",
     "virtual_infants",
     "with_doses",
 ]

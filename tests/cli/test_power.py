@@ -110,7 +110,8 @@ def test_design(model, tmp_path):
         (("--criterion", "luck", "--trials", "8", "--infants", "4, 8"), "one of"),
     ],
 )
-def test_bad_input(model, tmp_path, arguments, words):
+def test_bad_input(model, tmp_path, arguments, words, monkeypatch):
+    monkeypatch.setattr("popk.study.cluster.SECONDS_TO_ANSWER", 1.0)
     found = command("power", model, "--out", tmp_path, *arguments)
     assert found.code == PROBLEMS
     assert words in found.complaint

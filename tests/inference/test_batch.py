@@ -106,6 +106,7 @@ def test_waves_that_are_done_can_be_skipped(monkeypatch, trials, batch):
     np.testing.assert_array_equal(joined.draws[4], whole[2].draws[0])
 
 
+@pytest.mark.slow
 def test_batches_of_one_wave_share_programs_and_give_the_same_draws(trials, batch, fitted):
     """A wave with places to spare, smaller blocks for its last trials; then another batch."""
     model, _ = trials

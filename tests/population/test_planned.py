@@ -75,7 +75,7 @@ steps = st.lists(
 UNITS = (ItemUnits("h", "mg", "mg/L"), ItemUnits("day", "ug", "ug/L"))
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @random(
     steps=steps,
     knots=st.lists(st.integers(0, 40), min_size=1, max_size=4, unique=True).map(sorted),

@@ -42,14 +42,15 @@ def simulated(names, groups, residual=True, subjects=40):
                       "posterior", "virtual infants", True, "a fit")  # fmt: skip
 
 
+AGES = ["0 to 3 months", "3 to 6 months", "6 months and over"]
 MANY = tuple(f"regimen number {i}" for i in range(7))
 
 
-@pytest.mark.parametrize("names", [("one",), ("one", "two"), MANY])
 @pytest.mark.parametrize(
-    "groups", [["all"], ["0 to 3 months", "3 to 6 months", "6 months and over"]]
-)
-@pytest.mark.parametrize("residual", [True, False])
+    ("names", "groups", "residual"),
+    [(("one",), ["all"], True), (("one",), AGES, False), (("one", "two"), AGES, True),
+     (MANY, ["all"], False), (MANY, AGES, True)],
+)  # fmt: skip
 def test_figures_of_a_simulation(names, groups, residual):
     found = simulated(names, groups, residual)
     figures = [simulation.profiles(found), simulation.css_by_age(found)]

@@ -68,7 +68,10 @@ def candidates(steady_state):
     return [*model.spec.covariates, WEIGHT]
 
 
-@pytest.mark.parametrize(("forward", "backward"), [(0.9999, 0.05), (0.9999, 1e-6), (1e-6, 1e-9)])
+@pytest.mark.parametrize(
+    ("forward", "backward"),
+    [pytest.param(0.9999, 0.05, marks=pytest.mark.slow), (0.9999, 1e-6), (1e-6, 1e-9)],
+)
 def test_every_step_is_that_of_the_exact_likelihood(steady_state, candidates, forward, backward):
     model, data = steady_state.problem
     found = search(model, data, candidates, forward=forward, backward=backward)

@@ -94,6 +94,7 @@ def test_times_reach_until_the_last_has_all_but_gone(half_life, sample):
 CASE = model()
 
 
+@pytest.mark.slow
 def test_a_very_long_history_has_no_more_times_than_can_be_shown(fit):
     steps = [{"infusion": f"{5 + i % 3} ug/day", "duration": "1 h"} for i in range(1500)]
     data = infant(fit.model, [(20.0, 650.0)], given=steps)

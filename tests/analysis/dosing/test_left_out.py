@@ -108,6 +108,7 @@ def test_two_infants(case):
     agree(z)
 
 
+@pytest.mark.slow
 def test_one_so_far_out_that_the_weights_fail(case):
     """The model is fitted again, and the patient's draws are those of this fit."""
     rest = others(case, OUTLIER)
