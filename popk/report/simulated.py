@@ -117,7 +117,8 @@ def _has(found: "Simulation", quantity: str) -> bool:
 
 
 def _of(table: "pd.DataFrame", *key: str) -> dict[str, Any] | None:
-    return table.loc[key].to_dict() if key in table.index else None  # type: ignore[return-value]
+    found: Any = table.loc[key] if key in table.index else None
+    return None if found is None else found.to_dict()
 
 
 def _rows(table: "pd.DataFrame") -> list[tuple[Any, dict[str, Any]]]:
