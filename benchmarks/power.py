@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.batch import ROOT
 from benchmarks.machine import processor, versions
 from popk.analysis.covariates.effects import contrast
-from popk.analysis.power.power import here, planned
+from popk.analysis.power.power import planned
 from popk.analysis.power.ratios import ratio_of
 from popk.analysis.power.trials import done, effect_named, events_of
 from popk.inference.diagnostics import diagnostics
@@ -34,6 +34,7 @@ from popk.spec.fit import Sampler
 from popk.spec.plan import Plan
 from popk.study.compiled import keep_compiled
 from popk.study.folder import load, open_study
+from popk.study.work import run
 
 OUTPUT = Path(__file__).with_name("power_nuts.json")
 RATIO, INFANTS = 0.7, 26
@@ -65,7 +66,7 @@ def main() -> None:
     grid = planned(load(study), Plan(below=LIMIT, young=0.5), [RATIO], [INFANTS], 500)
     pieces = grid.pieces[: math.ceil(options.fits / grid.pieces[0].wave)]
     begun = time.perf_counter()
-    batch = here(done, pieces)
+    batch = run(done, pieces)
     seconds = {"batch": time.perf_counter() - begun}
     model = study.model
     effect = effect_named(model.spec, pieces[0].effect)

@@ -65,6 +65,7 @@ def power(
     results/power/. The same seed gives the same results whatever the number of workers; an
     interrupted command goes on where it was.
     """
+    import json
     from functools import partial
 
     from rich.console import Console
@@ -78,6 +79,7 @@ def power(
     from popk.report.progress import counted
     from popk.study.cluster import connected
     from popk.study.compiled import keep_compiled
+    from popk.study.fit import versions
     from popk.study.folder import add_to
     from popk.study.table_files import table_file
     from popk.study.work import forget, run
@@ -90,12 +92,13 @@ def power(
         source, what, _numbers(ratios, "--ratios", float), _numbers(infants, "--infants", int),
         trials, values=_values(value), effect=effect, seed=seed,
     )  # fmt: skip
-    store = folder.parent / STORE
+    # Other versions may give other last digits: their pieces are not gone on with
+    store, key = folder.parent / STORE, json.dumps([grid.key, versions()])
     with interruptible("the same command goes on from here"), connected(dask, scheduler) as client:
         console = Console(stderr=True, highlight=False)
         with counted(console, "pieces", len(grid.pieces)) as watch:
             found, seconds = _timed(
-                partial(run, done, grid.pieces, store=store, key=grid.key, client=client,
+                partial(run, done, grid.pieces, store=store, key=key, client=client,
                         watch=lambda finished, *_: watch(finished))
             )  # fmt: skip
     told = overview(gathered(grid, found, seconds), source, criterion, at)
@@ -105,7 +108,7 @@ def power(
         table = told.power.trials.rename_axis(index={"ratio": "true_ratio"}).reset_index()
         file.write({str(name): table[name].to_numpy() for name in table})
     add_to(folder, files)
-    forget(store, grid.key)
+    forget(store, key)
     if as_json:
         write({**report.record(told), "folder": str(folder), "files": sorted(files)})
         return

@@ -14,16 +14,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
 from popk.analysis.covariates.candidates import require_testable
 from popk.analysis.covariates.effects import contrast
 from popk.analysis.power.cells import cells
 from popk.analysis.power.design import design, groups
 from popk.analysis.power.ratios import coefficient, truth_of
-from popk.analysis.power.trials import PIECE, Piece, Result, done, fingerprint, simulated
+from popk.analysis.power.trials import COLUMNS, PIECE, Piece, Result, done, fingerprint, simulated
 from popk.data.dataset import Dataset
-from popk.inference.threads import as_finished
 from popk.population.model import Model
 from popk.spec.fit import NO_EFFECT
 from popk.spec.fit import Sampler as SamplerSpec
@@ -31,6 +29,7 @@ from popk.spec.model import CovariateEffect
 from popk.spec.plan import Plan
 from popk.spec.problem import PopkError, Problem
 from popk.spec.units import quantity
+from popk.study import work
 from popk.study.fit import Fit
 from popk.study.maximum import MaximumFit
 
@@ -150,7 +149,7 @@ def power(
     settings: SamplerSpec | None = None,
     no_effect: tuple[float, float] = NO_EFFECT,
     seed: int = 1,
-    run: Run | None = None,
+    run: Run = work.run,
     watch: Watch | None = None,
 ) -> Power:
     """Simulate trials on a grid of true ratios and numbers of infants, and fit every one.
@@ -197,7 +196,7 @@ def power(
         values=values, effect=effect, settings=settings, no_effect=no_effect, seed=seed,
     )  # fmt: skip
     begun = time.perf_counter()
-    results = (run or here)(done, grid.pieces, key=grid.key, watch=watch)
+    results = run(done, grid.pieces, key=grid.key, watch=watch)
     return gathered(grid, results, time.perf_counter() - begun)
 
 
@@ -260,31 +259,9 @@ def gathered(grid: Grid, results: Sequence[Result], seconds: float) -> Power:
         index = pd.MultiIndex.from_product(
             [[infants], [ratio], numbers], names=["infants", "ratio", "trial"]
         )
-        tables.append(pd.DataFrame(result, index=index))
+        tables.append(pd.DataFrame(result, index=index, columns=list(COLUMNS)))
     trials = pd.concat(tables)
     return Power(cells(trials), trials, key=grid.key, seconds=seconds, **grid.about)
-
-
-def here(
-    function: Callable[[Piece], Result],
-    pieces: Sequence[Piece],
-    *,
-    key: str = "",
-    watch: Watch | None = None,
-) -> list[Result]:
-    """Compute pieces in this process, as many at once as there are cores.
-
-    Linear algebra in one thread each: its sums do not depend on the machine then.
-    """
-    del key  # nothing is kept
-    begun, results = time.perf_counter(), {}
-    with threadpool_limits(1, user_api="blas"):
-        for place, result in as_finished(function, pieces):
-            results[place] = result
-            if watch is not None:
-                pace = (time.perf_counter() - begun) / len(results)
-                watch(len(results), len(pieces), pace * (len(pieces) - len(results)))
-    return [results[place] for place in range(len(pieces))]
 
 
 def _pieces(

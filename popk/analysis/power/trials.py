@@ -41,6 +41,10 @@ PIECE = 64
 METHODS = ("ensemble", "alone", "nuts")
 """By what a trial was fitted in the end; results hold the place."""
 
+COLUMNS = ("ratio", "q2_5", "q5", "q95", "q97_5", "inside", "verdict", "BF01", "wilcoxon", "passed",
+           "method", "rhat", "draws")  # fmt: skip
+"""Names of a result, in the order of tables: one that was sent may come in another."""
+
 Result = dict[str, np.ndarray]
 """[trial] arrays: see `done`."""
 

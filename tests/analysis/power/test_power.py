@@ -8,12 +8,13 @@ import pytest
 from scipy.stats import norm
 
 from popk.analysis.covariates.candidates import without_effects
-from popk.analysis.power.power import here, planned, power
+from popk.analysis.power.power import planned, power
 from popk.analysis.power.trials import done
 from popk.population.model import Model
 from popk.spec.plan import Plan
 from popk.spec.problem import PopkError
 from popk.spec.virtual import Virtual
+from popk.study.work import run
 from tests.analysis.power.conftest import OMEGA, SIGMA, TRUTH
 
 TRIALS = 12
@@ -156,7 +157,7 @@ def test_rank_tests_do_not_find_what_the_effect_has_drawn_apart(steady, plan):
 
 def test_pieces_in_threads_are_in_order(steady, plan):
     grid = planned(steady, plan, [0.5, 1.0], [8], 8, values=TRUTH)
-    assert here(lambda piece: {"ratio": np.array([piece.ratio])}, grid.pieces) == [
+    assert run(lambda piece: {"ratio": np.array([piece.ratio])}, grid.pieces) == [
         {"ratio": np.array([0.5])},
         {"ratio": np.array([1.0])},
     ]
