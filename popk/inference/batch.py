@@ -1,4 +1,4 @@
-"""Many data sets of one design, fitted at once: trials times chains in one program.
+"""Many data sets of one shape, fitted at once: trials times chains in one program.
 
 Trials go in waves, each in a thread: mode search, warm-up, and draws until a trial's convergence
 gate holds; then it leaves, and the others go on without it. A trial that fails is fitted again by
@@ -24,7 +24,7 @@ from popk.inference.programs import compiled, kept, one_at_a_time
 from popk.inference.threads import as_finished, on_gpu, real_type
 from popk.inference.trials import Trials, replaced
 from popk.inference.wave import Found, Plan, Wave, diagnosed, wrong_in
-from popk.population.condensed import trial_axes
+from popk.population.condensed import of_one_trial, of_trials, subjects_differ, trial_axes
 from popk.population.events import Events
 from popk.population.model import Model
 from popk.population.parameters import Known
@@ -52,19 +52,24 @@ class Batch:
     model
         The model.
     events
-        Condensed events; observations and slots have a leading axis of trials (see
-        `popk.population.simulated`).
+        Events whose observations have a leading axis of trials (see `popk.population.simulated`
+        and `observed`), or all that depends on subjects, where trials differ in these (see
+        `popk.population.resampled`).
     settings
         Seed, target ESS, most draws, chains (8 by default), precision.
     wave
         Trials of a wave, where batches of different length are to share one program; by default
         as suits the processor and the number of trials.
+    pilot
+        Events of one trial, of the same shape, from whose mode all searches begin; by default
+        the first trial's. Batches that have it in common give each trial the same result.
     """
 
     model: Model
     events: Events
     settings: Settings = field(default_factory=Settings)
     wave: int | None = None
+    pilot: Events | None = None
 
     @property
     def trials(self) -> int:
@@ -149,18 +154,11 @@ class Batch:
 
     def events_of(self, trials: Sequence[int] | Int[np.ndarray, " trial"]) -> Events:
         """The events of some trials."""
-        leaves, tree = jax.tree.flatten(self.events)
-        return jax.tree.unflatten(
-            tree,
-            [a[np.asarray(trials)] if has else a for a, has in zip(leaves, self._own, strict=True)],
-        )
+        return of_trials(self.events, trials)
 
     def events_of_one(self, trial: int) -> Events:
         """The events of one trial, without an axis of trials."""
-        leaves, tree = jax.tree.flatten(self.events_of([trial]))
-        return jax.tree.unflatten(
-            tree, [a[0] if has else a for a, has in zip(leaves, self._own, strict=True)]
-        )
+        return of_one_trial(self.events, trial)
 
     def _results(
         self,
@@ -243,8 +241,12 @@ class Batch:
 
     @cached_property
     def _plan(self) -> Plan:
-        # The first trial's mode: all searches begin there
-        one = replace(self._machine, events=self.events_of([0]), trials=1, block=1)
+        # The pilot's mode: all searches begin there
+        first = self.events_of([0]) if self.pilot is None else self.pilot
+        one = replace(self._machine, events=first, trials=1, block=1)
+        pilot = one.mode().vector[0]
+        if subjects_differ(self.events):
+            pilot[one.flat.population :] = 0.0  # other trials' places hold other subjects
         table, named = self._columns
         return Plan(
             self._machine,
@@ -254,7 +256,7 @@ class Batch:
             named,
             self._labels,
             len(self.names),
-            one.mode().vector[0],
+            pilot,
             self._last,
         )
 

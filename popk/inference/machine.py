@@ -29,10 +29,12 @@ from popk.inference.lockstep import Chains, Program, Schedule, Trace, program
 from popk.inference.mode import Mode, find_mode, subject_modes
 from popk.inference.programs import compiled, kept, recalled
 from popk.inference.threads import double_precision, real_type, side_by_side
+from popk.population.condensed import subjects_differ
 from popk.population.events import Events
 from popk.population.flat import FlatDensity, centre_of, flatten
 from popk.population.model import Model
 from popk.population.parameters import Known
+from popk.spec.relations import Linear
 
 CHUNK = 25
 """Transitions of one run of the program."""
@@ -137,6 +139,8 @@ class Machine:
         centre = np.asarray(flat.start if start is None else start, dtype=float)
         first = np.tile(centre, (self.trials, 1))
         p, k = flat.population, flat.individual
+        if subjects_differ(self.events):
+            first[:, p:] = 0.0  # zero but for the rounding of other trials' covariates
         return find_mode(lambda x: self.gradients(x, none), first, p, k, difference)
 
     def warm(
@@ -210,15 +214,23 @@ class Machine:
     def flat(self) -> FlatDensity:
         """The density; its shapes are those of one trial."""
         none = jax.tree.map(lambda a: a[0], self.uncentred)
-        # The bounds of a linear effect, hence where a search begins, depend on the covariates
-        terms = tuple(np.asarray(a).tobytes() for a in jax.tree.leaves(self.events.terms))
+        covariates = self._covariates
 
         def make() -> FlatDensity:
-            key = (*self.shape, terms, "centre")
+            key = (*self.shape, covariates, "centre")
             centre = recalled(key, lambda: centre_of(self.model, self.one_trial, none))
             return flatten(self.model, self.one_trial, none, centre)
 
-        return kept((*self.shape, terms, "flat"), make)
+        return kept((*self.shape, covariates, "flat"), make)
+
+    @property
+    def _covariates(self) -> tuple[Any, ...]:
+        """What of the covariates matters to where a search begins: bounds of linear effects."""
+        if not subjects_differ(self.events):
+            return tuple(np.asarray(a).tobytes() for a in jax.tree.leaves(self.events.terms))
+        linear = [e.name for e in self.model.spec.covariates if isinstance(e, Linear)]
+        terms = [np.asarray(self.one_trial.terms[name]) for name in linear]
+        return tuple((float(term.min()), float(term.max())) for term in terms)
 
     @cached_property
     def one_trial(self) -> Events:

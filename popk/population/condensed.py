@@ -6,6 +6,7 @@ else; then the rows of all subjects stand in one list without padding, rows with
 Sizes are rounded up a little, so that similar data share one compiled program.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import NamedTuple, no_type_check
 
@@ -58,10 +59,27 @@ class Condensed(NamedTuple):
     order: Int[np.ndarray, " observation"]
 
 
-class _Row(NamedTuple):
+class Row(NamedTuple):
+    """An observed row: whose it is, at which of its steps, and the doses behind it."""
+
     subject: int
     step: int
     behind: Behind
+
+
+class Grouped(NamedTuple):
+    """The observed rows in groups, each of which has room for as many doses as its rows need.
+
+    Attributes
+    ----------
+    groups
+        The rows of each, none empty.
+    late
+        Whether the last group holds the rows that may be censored.
+    """
+
+    groups: tuple[list[Row], ...]
+    late: bool
 
 
 def condense(
@@ -80,20 +98,15 @@ def condense(
         Observed steps that may be censored, in other data on this design; by default those that
         are. They come last.
     """
-    rows = _rows(events)
+    rows = grouped(events, censorable)
     if rows is None:
         return Condensed(events, np.arange(int(events.observed.sum())))
-    last = events.censored if censorable is None else events.censored | censorable
-    head, tail = ([r for r in rows if last[r.subject, r.step] == late] for late in (False, True))
-    groups = [group for group in (*_parted(head), tail) if group]
-    laid: list[_Row | None] = []
+    laid: list[Row | None] = []
     blocks, owners = [], []
-    for group in groups:
+    for group in rows.groups:
         subject, place = laid_out(np.array([row.subject for row in group]), events.subjects)
         block = [None if i < 0 else group[i] for i in place]
-        widths = np.max([row.behind.widths for row in group], axis=0).tolist()
-        filled = [group[max(i, 0)].behind for i in place]
-        blocks.append(tabulate(filled, (widths[0], widths[1], widths[2])))
+        blocks.append(jax.tree.map(lambda a, i=place: a[..., np.maximum(i, 0)], past_of(group)))
         owners.append(subject)
         laid += block
     used = np.array([row is not None for row in laid], dtype=bool)
@@ -108,7 +121,7 @@ def condense(
     )
     known = [(row.subject, row.step) for row in laid if row is not None]
     order = np.array(sorted(range(len(known)), key=known.__getitem__), dtype=int)
-    slots = blocks[-1].since.shape[0] if tail else 0
+    slots = blocks[-1].since.shape[0] if rows.late else 0
     return Condensed(with_slots(condensed, slots), order)
 
 
@@ -180,14 +193,71 @@ def with_slots(events: Events, count: int) -> Events:
 
 
 def trial_axes(events: Events) -> tuple[bool, ...]:
-    """Of each leaf of the events, whether it has an axis of trials: observations and slots do."""
-    shared = jax.tree.map(lambda _: False, events)
+    """Of each leaf of the events of several trials, whether it has an axis of trials.
+
+    Observations and slots do. Where trials differ in their subjects (see `resampled`) so does all
+    that depends on these; at which rows of the list a subject stands is the same in all trials.
+    """
+    shared, whole = (jax.tree.map(lambda _, own=own: own, events) for own in (False, True))
+    if subjects_differ(events):
+        if isinstance(events.steps, Rows):
+            whole = replace(whole, steps=replace(whole.steps, subject=shared.steps.subject))
+        return tuple(jax.tree.leaves(whole))
     observations = ("observed", "dv", "censored", "lower", "upper", "slots")
-    own = {name: jax.tree.map(lambda _: True, getattr(events, name)) for name in observations}
+    own = {name: getattr(whole, name) for name in observations}
     return tuple(jax.tree.leaves(replace(shared, **own)))
 
 
-def _rows(events: Events) -> list[_Row] | None:
+def subjects_differ(events: Events) -> bool:
+    """Whether events of several trials differ in the subjects that they hold."""
+    return any(np.ndim(scale) == 3 for scale in events.log_scale.values())
+
+
+def of_trials(events: Events, trials: Sequence[int] | Int[np.ndarray, " trial"]) -> Events:
+    """Some trials of the events of several."""
+    leaves, tree = jax.tree.flatten(events)
+    own, chosen = trial_axes(events), np.asarray(trials)
+    return jax.tree.unflatten(
+        tree, [a[chosen] if has else a for a, has in zip(leaves, own, strict=True)]
+    )
+
+
+def of_one_trial(events: Events, trial: int) -> Events:
+    """One trial of the events of several, without an axis of trials."""
+    leaves, tree = jax.tree.flatten(events)
+    own = trial_axes(events)
+    return jax.tree.unflatten(
+        tree, [a[trial] if has else a for a, has in zip(leaves, own, strict=True)]
+    )
+
+
+def grouped(
+    events: Events, censorable: Bool[np.ndarray, "subject step"] | None = None
+) -> Grouped | None:
+    """The observed rows of events from `arrange`, in groups; None where they cannot be condensed.
+
+    `censorable` as in `condense`.
+    """
+    rows = _rows(events)
+    if rows is None:
+        return None
+    last = events.censored if censorable is None else events.censored | censorable
+    head, tail = ([r for r in rows if last[r.subject, r.step] == late] for late in (False, True))
+    return Grouped(tuple(group for group in (*_parted(head), tail) if group), bool(tail))
+
+
+def past_of(group: Sequence[Row]) -> Past:
+    """The doses behind the rows of a group as arrays; axis `row`, in their order."""
+    infusions, boluses, steady = np.max([row.behind.widths for row in group], axis=0).tolist()
+    return tabulate([row.behind for row in group], (infusions, boluses, steady))
+
+
+def work_of(group: Sequence[Row]) -> int:
+    """Exponentials that each row of a group costs, about."""
+    return int(COSTS @ np.max([row.behind.widths for row in group], axis=0)) + OTHER
+
+
+def _rows(events: Events) -> list[Row] | None:
     """The observed rows; None where they cannot be condensed."""
     steps = events.steps
     varying = any(a.shape[-1] > 1 for a in (*events.log_scale.values(), *events.terms.values()))
@@ -203,12 +273,12 @@ def _rows(events: Events) -> list[_Row] | None:
         )
         places = np.flatnonzero(observed)
         found = look_back(own, places)
-        rows += [_Row(i, int(step), behind) for step, behind in zip(places, found, strict=True)]
+        rows += [Row(i, int(step), behind) for step, behind in zip(places, found, strict=True)]
     most = np.max([row.behind.widths for row in rows], axis=0, initial=0)
     return rows if most.sum() <= LONGEST_SUM else None
 
 
-def _parted(rows: list[_Row]) -> tuple[list[_Row], list[_Row]]:
+def _parted(rows: list[Row]) -> tuple[list[Row], list[Row]]:
     """Rows with many doses and rows with few, split where the fewest exponentials are computed."""
     ordered = sorted(rows, key=lambda row: -_cost(row.behind.widths))
     if not ordered:

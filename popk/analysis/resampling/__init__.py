@@ -1,0 +1,1 @@
+"""The same model fitted again to other data: resampled, simulated, or without one subject."""
