@@ -19,7 +19,7 @@ from jaxtyping import Float
 
 import popk
 from popk.population.model import Model
-from popk.spec.model import SimpleResidual
+from popk.spec.residual import SimpleResidual
 from popk.study.fit import Fit
 from popk.study.fit import fit as run_fit
 from popk.study.folder import open_study

@@ -1,27 +1,22 @@
 """Command: calibrate."""
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from popk.cli.app import NOT_CONVERGED, Json, app
+from popk.cli.app import IS_IT_RIGHT, NOT_CONVERGED, Json, app
 from popk.cli.output import interruptible, write
+from popk.cli.workers import Dask, Scheduler, timed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from rich.console import Console
-
     from popk.population.model import Model
     from popk.study.folder import Study
 
-CHECKPOINT = ".calibration.pickle"
-SECONDS_BETWEEN_LINES = 10.0
+STORE = ".calibration"
 
 
-@app.command()
+@app.command(rich_help_panel=IS_IT_RIGHT)
 def calibrate(
     model_file: Annotated[
         Path, typer.Argument(metavar="MODEL", help="A model file, e.g. models/NAME.toml.")
@@ -47,6 +42,8 @@ def calibrate(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the simulation and the sampler.")] = 1,
     precision: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    dask: Dask = None,
+    scheduler: Scheduler = None,
     as_json: Json = False,
 ) -> None:
     """Simulate trials, fit each, and compare what is found with what is true.
@@ -54,25 +51,31 @@ def calibrate(
     From the priors the ranks of the true values must be uniform (simulation-based calibration):
     that tests simulation, likelihood and sampler at once. With --truth: bias, RMSE and coverage
     there. Writes ranks.csv, coverage.csv, calibration.json, ranks.svg and coverage.svg into
-    results/calibration/ of the design. An interrupted command goes on where it was when it is
-    given again. Exit code 3: a verdict failed.
+    results/calibration/ of the design. The same seed gives the same results whatever the number of
+    workers; an interrupted command goes on where it was when it is given again. Exit code 3: a
+    verdict failed.
     """
     import json
+    from functools import partial
 
     import jax
     from rich.console import Console
 
-    from popk.analysis.calibration.calibration import Part, assay_limit, verdicts_of
-    from popk.analysis.calibration.calibration import calibrate as calibrated
+    from popk.analysis.calibration.calibration import assay_limit, gathered, planned
+    from popk.analysis.calibration.trials import done
+    from popk.analysis.calibration.verdicts import verdicts_of
     from popk.population.model import Model
     from popk.report import calibrated as report
     from popk.report.plots.calibration import of_calibration
+    from popk.report.progress import counted
     from popk.spec.fit import Sampler
     from popk.spec.model import read_model
     from popk.spec.record import validate
+    from popk.study.cluster import connected
     from popk.study.compiled import keep_compiled
     from popk.study.fit import hashes, versions
-    from popk.study.folder import add, load_state, open_study, save_state
+    from popk.study.folder import add, open_study
+    from popk.study.work import forget, run
 
     keep_compiled()
     study, model = open_study(design), Model(read_model(model_file))
@@ -80,31 +83,20 @@ def calibrate(
     settings = validate(Sampler, given, "command line")
     chosen = None if truth is None else _truth(truth, model, study)
     limit = _limit(below) if below else _declared(study, model) or assay_limit(model, study.data)
-    same = [hashes(model, study.data, settings), versions(), replicates, chosen, limit]
-    key, checkpoint = json.dumps(same), study.folder / CHECKPOINT
-    done: Mapping[int, Part] = load_state(checkpoint, key, precision) or {}
-    console = Console(stderr=True, highlight=False)
-
-    def keep(parts: "Mapping[int, Part]") -> None:
-        save_state(checkpoint, dict(parts), key)
-
-    with (
-        interruptible("the same command goes on from here"),
-        console.status("compiling") as status,
-    ):
-        found = calibrated(
-            jax.random.key(seed),
-            model,
-            study.data,
-            replicates,
-            settings=settings,
-            truth=chosen,
-            below=limit,
-            dose=study.spec.dose,
-            done=done,
-            keep=keep,
-            watch=_told(console, status.update),
-        )
+    with interruptible("the same command goes on from here"), connected(dask, scheduler) as client:
+        work = planned(
+            jax.random.key(seed), model, study.data, replicates,
+            settings=settings, truth=chosen, below=limit, dose=study.spec.dose,
+        )  # fmt: skip
+        # Other versions may give other last digits: their pieces are not gone on with
+        store, key = study.folder / STORE, json.dumps([work.key, versions()])
+        console = Console(stderr=True, highlight=False)
+        with counted(console, "pieces", len(work.pieces)) as watch:
+            parts, seconds = timed(
+                partial(run, done, work.pieces, store=store, key=key, client=client,
+                        watch=lambda finished, *_: watch(finished))
+            )  # fmt: skip
+    found = gathered(work, parts, seconds)
     verdicts = verdicts_of(found)
     about = {
         "model_file": str(model_file),
@@ -116,7 +108,7 @@ def calibrate(
     }
     written = report.files(found, verdicts, about) | of_calibration(found)
     results = add(study.folder, {f"calibration/{name}": text for name, text in written.items()})
-    checkpoint.unlink(missing_ok=True)
+    forget(store, key)
     if as_json:
         write(report.record(found, verdicts, about))
     else:
@@ -184,21 +176,3 @@ def _declared(study: "Study", model: "Model") -> float | None:
 
     limit = study.spec.assay.lloq
     return None if limit is None else quantity(limit, model.spec.units.concentration)
-
-
-def _told(
-    console: "Console", update: "Callable[[str], Any]"
-) -> "Callable[[int, int, float], None]":
-    """Replicates done and time left: in the status of a terminal, in a log now and then."""
-    last = float("-inf")
-
-    def told(done: int, total: int, left: float) -> None:
-        nonlocal last
-        text = f"{done}/{total} replicates, about {left:.0f} s left"
-        update(text)
-        now = time.monotonic()
-        if not console.is_terminal and (now - last > SECONDS_BETWEEN_LINES or done == total):
-            last = now
-            console.print(text)
-
-    return told

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from popk.cli.app import Json, app
+from popk.cli.app import DESIGN, Json, app
 from popk.cli.output import interruptible, rows, write
 from popk.cli.simulated import Ages, Formula, Girls, Given, Out, Seed, between, source_and_place
+from popk.cli.workers import Dask, Scheduler, timed
 
 if TYPE_CHECKING:
     from popk.spec.plan import Plan
@@ -27,7 +28,7 @@ Values = Annotated[
 Effect = Annotated[str | None, typer.Option(help="Which effect; the model's first by default.")]
 
 
-@app.command()
+@app.command(rich_help_panel=DESIGN)
 def power(
     given: Given,
     ratios: Annotated[
@@ -46,13 +47,15 @@ def power(
     value: Values = None,
     effect: Effect = None,
     criterion: Annotated[
-        str, typer.Option(help="Whose power is searched: excludes_90, relevant, width, ...")
+        str, typer.Option(help="Whose power is searched: excludes_90, relevant, lr, width, ...")
     ] = "excludes_90",
     at: Annotated[float, typer.Option(help="The power (or width) that is wanted.")] = 0.8,
-    dask: Annotated[int | None, typer.Option(help="Workers of a local Dask cluster.")] = None,
-    scheduler: Annotated[
-        str | None, typer.Option(help="Address of a Dask scheduler, tcp://host:port.")
-    ] = None,
+    likelihood_ratio: Annotated[
+        bool,
+        typer.Option(help="Maximise every trial's likelihood too, with and without the effect."),
+    ] = True,
+    dask: Dask = None,
+    scheduler: Scheduler = None,
     seed: Seed = 1,
     out: Out = None,
     as_json: Json = False,
@@ -91,13 +94,14 @@ def power(
     grid = planned(
         source, what, _numbers(ratios, "--ratios", float), _numbers(infants, "--infants", int),
         trials, values=_values(value), effect=effect, seed=seed,
+        likelihood_ratio=likelihood_ratio or criterion == "lr",
     )  # fmt: skip
     # Other versions may give other last digits: their pieces are not gone on with
     store, key = folder.parent / STORE, json.dumps([grid.key, versions()])
     with interruptible("the same command goes on from here"), connected(dask, scheduler) as client:
         console = Console(stderr=True, highlight=False)
         with counted(console, "pieces", len(grid.pieces)) as watch:
-            found, seconds = _timed(
+            found, seconds = timed(
                 partial(run, done, grid.pieces, store=store, key=key, client=client,
                         watch=lambda finished, *_: watch(finished))
             )  # fmt: skip
@@ -115,7 +119,7 @@ def power(
     write(*report.power(told), "", f"results: {folder}: trials.parquet, {', '.join(sorted(files))}")
 
 
-@app.command()
+@app.command(rich_help_panel=DESIGN)
 def design(
     given: Given,
     infants: Annotated[int, typer.Option(help="Number of infants.", min=2)] = 26,
@@ -126,6 +130,21 @@ def design(
     choose: Annotated[
         int | None, typer.Option(help="How many times are to be chosen, the best ones.", min=1)
     ] = None,
+    width: Annotated[
+        float | None,
+        typer.Option(
+            help="Find the number of infants for a 90 % interval so narrow: its upper "
+            "over its lower bound."
+        ),
+    ] = None,
+    power: Annotated[
+        float | None,
+        typer.Option(
+            help="Find the number of infants of whom so large a share of trials excludes "
+            "a ratio of 1; with --ratio."
+        ),
+    ] = None,
+    ratio: Annotated[float | None, typer.Option(help="The true ratio for --power.")] = None,
     regimen: Regimen = "standard",
     below: Below = None,
     young: Young = None,
@@ -141,10 +160,11 @@ def design(
     """What sampling plans are expected to tell, by the population Fisher information.
 
     Expected standard errors and posterior SDs by plan, which further sample pins CL and which V,
-    and the best times. An approximation that takes seconds: `popk power` is the simulation. Writes
-    plans.csv, errors.csv, times.csv and a figure into results/design/.
+    and the best times; with --width or --power the smallest number of infants. An approximation
+    that takes seconds: `popk power` is the simulation. Writes plans.csv, errors.csv, times.csv,
+    needed.csv and a figure into results/design/.
     """
-    from popk.analysis.power.plans import plans
+    from popk.analysis.power.plans import Goal, plans
     from popk.report import powered as report
     from popk.report.plots.power import of_plans
     from popk.study.compiled import keep_compiled
@@ -154,8 +174,8 @@ def design(
     source, folder = source_and_place(given, out, "design")
     asked = [_plan(None, regimen, own, below, young, age, female, formula)
              for own in (times or [None])]  # fmt: skip
-    found = plans(source, asked, infants, choose=choose, values=_values(value), effect=effect,
-                  seed=seed)  # fmt: skip
+    found = plans(source, asked, infants, choose=choose, goal=Goal(width, power, ratio),
+                  values=_values(value), effect=effect, seed=seed)  # fmt: skip
     files = report.of_plans(found) | of_plans(found)
     add_to(folder, files)
     if as_json:
@@ -163,6 +183,7 @@ def design(
             {
                 "model": found.model, "infants": infants, "compared": rows(found.compared),
                 "errors": rows(found.errors), "best": list(found.best), "words": found.words,
+                "needed": rows(found.needed), "goals": dict(found.goals),
                 "folder": str(folder), "files": sorted(files),
             }
         )  # fmt: skip
@@ -219,10 +240,3 @@ def _problem(key: str, found: str, expected: str, example: str) -> Exception:
     return PopkError(
         Problem(file="command line", key=key, found=repr(found), expected=expected, cure=cure)
     )
-
-
-def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
-    import time
-
-    begun = time.perf_counter()
-    return work(), time.perf_counter() - begun

@@ -20,7 +20,7 @@ mode, then carries the implicit derivative d xh / d theta = H^-1 d2 l / dx d the
 
 import math
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +40,7 @@ from popk.inference.conditional import (
 )
 from popk.population.events import Events
 from popk.population.model import Model, Values
-from popk.population.subjects import per_subject, shares
+from popk.population.subjects import Coordinates, per_subject, shares
 
 Method = Literal["focei", "laplace", "agq", "importance"]
 
@@ -165,6 +165,40 @@ def marginal(
     else:
         log_likelihood, variance = _summed(log_joint, x, lower, nodes)
     return Marginal(log_likelihood, modes.x, modes.left, lower, variance)
+
+
+def evaluating(
+    model: Model, of: Coordinates, method: Method, *, censoring: bool, scores: bool = True
+) -> Callable[[Array, Array, Events, Nodes | None], tuple[Array, ...]]:
+    """What evaluates a marginal likelihood; to be compiled.
+
+    Returns
+    -------
+    Callable
+        Of unconstrained coordinates, where the search for the subjects' modes begins, events, and
+        the nodes of the method: the parts of `popk.inference.maximum.Evaluation`.
+    """
+
+    def evaluate(vector: Array, x: Array, events: Events, nodes: Nodes | None) -> tuple[Array, ...]:
+        def value(vector: Array) -> tuple[Array, Any]:
+            found = marginal(
+                model, events, method, of.values(vector), x, nodes, censoring=censoring
+            )
+            return found.log_likelihood, found
+
+        def along(tangent: Array) -> tuple[Array, Array, Any]:
+            return jax.jvp(value, (vector,), (tangent,), has_aux=True)
+
+        if not scores:
+            log_likelihood, found = value(vector)
+            return log_likelihood, jnp.zeros((log_likelihood.size, 0)), *found[1:]
+        # The searched modes do not depend on the direction: they are computed once
+        log_likelihood, slopes, found = jax.vmap(along, out_axes=(None, 1, None))(
+            jnp.eye(vector.shape[0], dtype=vector.dtype)
+        )
+        return log_likelihood, slopes, *found[1:]
+
+    return evaluate
 
 
 def _summed(

@@ -15,15 +15,23 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 from scipy.optimize import minimize
 
 from popk.inference.conditional import STUCK
-from popk.inference.laplace import Method, Nodes, gauss_hermite, importance_nodes, marginal
+from popk.inference.laplace import Method, Nodes, evaluating, gauss_hermite, importance_nodes
 from popk.inference.programs import compiled, kept
 from popk.population.events import Events
 from popk.population.model import Model
-from popk.population.subjects import Coordinates, coordinates, natural, natural_names, varied
+from popk.population.subjects import (
+    Coordinates,
+    coordinates,
+    natural,
+    natural_names,
+    per_subject,
+    varied,
+)
+from popk.spec.relations import Linear
 
 GRADIENT = 1e-3
 """Largest slope of minus the log likelihood, by the scaled coordinates, at a minimum: the
@@ -33,6 +41,8 @@ DIFFERENCE = 1e-2
 LEAST_CURVATURE = 1e-4
 """Eigenvalue of the Hessian, by the scaled coordinates, below which a direction is flat: where
 the model is right the Hessian is near the scores' outer product, and the eigenvalues near one."""
+SUMMED = ("log_likelihood", "scores", "variance")
+"""What of an evaluation is a sum over subjects."""
 FAR = 1e12
 """What stands for a likelihood that is no number."""
 
@@ -79,11 +89,20 @@ class Evaluation(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Likelihood:
-    """The marginal likelihood of a model given data, compiled once for data of one shape."""
+    """The marginal likelihood of a model given data, compiled once for data of one shape.
+
+    Attributes
+    ----------
+    model, events, settings
+        What it is of, and how it is computed.
+    times
+        [subject] how often each subject counts, as if there were so many of it; None: once.
+    """
 
     model: Model
     events: Events
     settings: Settings
+    times: Int[np.ndarray, " subject"] | None = None
 
     def __call__(
         self,
@@ -101,7 +120,14 @@ class Likelihood:
         arguments = (np.asarray(vector, dtype=float), np.asarray(x, dtype=float), *self._data)
         with jax.enable_x64(True):
             found = self._program(arguments, scores)(*arguments)
-        return Evaluation(*(np.asarray(part) for part in found))
+        own = Evaluation(*(np.asarray(part) for part in found))
+        return own if self.times is None else _multiplied(own, self.times)
+
+    def outer(self, scores: Float[np.ndarray, "subject p"]) -> Float[np.ndarray, "p p"]:
+        """The sum of the outer products of the scores, of each subject as often as it counts."""
+        if self.times is None:
+            return scores.T @ scores
+        return scores.T @ (scores / np.maximum(self.times, 1)[:, None])
 
     @cached_property
     def coordinates(self) -> Coordinates:
@@ -160,7 +186,10 @@ class Likelihood:
     def constant(self) -> float:
         """N log 2 pi, N measured rows: what an OFV leaves out of -2 log L."""
         events = self.events
-        return float((events.observed & ~events.censored).sum()) * math.log(2.0 * math.pi)
+        rows = np.asarray(events.observed & ~events.censored, dtype=float)
+        if self.times is not None:
+            rows = self.times * np.asarray(per_subject(jnp.asarray(rows), events))
+        return float(rows.sum()) * math.log(2.0 * math.pi)
 
     @cached_property
     def _data(self) -> tuple[Any, ...]:
@@ -182,30 +211,33 @@ class Likelihood:
         # By shape where it can be: trials of one design share a program, censored rows or not
         censoring = slots.count > 0 if slots is not None else bool(np.any(self.events.censored))
 
-        def evaluate(vector: Array, x: Array, events: Events, nodes: Nodes | None) -> Any:
-            def value(vector: Array) -> tuple[Array, Any]:
-                found = marginal(
-                    model, events, method, of.values(vector), x, nodes, censoring=censoring
-                )
-                return found.log_likelihood, found
-
-            def along(tangent: Array) -> tuple[Array, Array, Any]:
-                return jax.jvp(value, (vector,), (tangent,), has_aux=True)
-
-            if not slopes:
-                log_likelihood, found = value(vector)
-                return log_likelihood, jnp.zeros((log_likelihood.size, 0)), *found[1:]
-            # The searched modes do not depend on the direction: they are computed once
-            log_likelihood, scores, found = jax.vmap(along, out_axes=(None, 1, None))(
-                jnp.eye(vector.shape[0], dtype=vector.dtype)
-            )
-            return log_likelihood, scores, *found[1:]
-
+        evaluate = evaluating(model, of, method, censoring=censoring, scores=slopes)
         shapes = tuple((a.shape, str(a.dtype)) for a in jax.tree.leaves(arguments))
         structure = str(jax.tree.structure(arguments))
         about = (method, censoring, slopes, "marginal")
-        key = (model.spec.model_dump_json(), structure, shapes, *about)
+        key = (model.spec.model_dump_json(), structure, shapes, *about, *bounds_of(self))
         return kept(key, lambda: compiled(key, evaluate, arguments, quickly=True))
+
+
+def bounds_of(likelihood: Likelihood) -> tuple[bytes, ...]:
+    """What else than shapes a program for these coordinates depends on.
+
+    Where an effect is linear its bounds follow from the subjects' covariates.
+    """
+    effects = likelihood.model.spec.covariates
+    linear = [effect.name for effect in effects if isinstance(effect, Linear)]
+    return tuple(np.asarray(likelihood.events.terms[name]).tobytes() for name in linear)
+
+
+def _multiplied(found: Evaluation, times: Int[np.ndarray, " subject"]) -> Evaluation:
+    """The same with each subject counted so many times; one that does not count may be unknown."""
+
+    def weighed(values: np.ndarray) -> np.ndarray:
+        weight = times.reshape(-1, *(1,) * (values.ndim - 1))
+        return np.where(weight > 0, weight * values, 0.0)
+
+    counted = {name: weighed(getattr(found, name)) for name in SUMMED}
+    return found._replace(left=np.where(times > 0, found.left, 0.0), **counted)
 
 
 @dataclass(frozen=True, eq=False)
@@ -402,11 +434,15 @@ class _Search:
     def scaled(self) -> Float[np.ndarray, "p p"]:
         """A factor of the inverse of the scores' outer product at the best point."""
         scores = np.nan_to_num(self.evaluation(self.best.vector).scores)
-        outer = scores.T @ scores
-        # A direction that the data say nothing of is as long as one that they say little of
-        ridge = 1e-3 * max(float(np.trace(outer)) / max(len(outer), 1), 1e-8)
-        diagonal = np.maximum(np.diag(outer), 1e-3 * ridge)
-        return np.linalg.cholesky(np.linalg.inv(outer + np.diag(1e-2 * diagonal)))
+        return scale_of(self.likelihood.outer(scores))
+
+
+def scale_of(outer: Float[np.ndarray, "p p"]) -> Float[np.ndarray, "p p"]:
+    """A factor of the inverse of the scores' outer product."""
+    # A direction that the data say nothing of is as long as one that they say little of
+    ridge = 1e-3 * max(float(np.trace(outer)) / max(len(outer), 1), 1e-8)
+    diagonal = np.maximum(np.diag(outer), 1e-3 * ridge)
+    return np.linalg.cholesky(np.linalg.inv(outer + np.diag(1e-2 * diagonal)))
 
 
 def _described(likelihood: Likelihood, search: _Search, message: str) -> Estimate:
@@ -430,7 +466,7 @@ def _described(likelihood: Likelihood, search: _Search, message: str) -> Estimat
     condition = np.nan
     if least > 0:
         inverse = scaled @ np.linalg.inv(curvature) @ scaled.T
-        outer = here.scores.T @ here.scores
+        outer = likelihood.outer(here.scores)
         covariance = slopes @ inverse @ slopes.T
         sandwich = slopes @ inverse @ outer @ inverse @ slopes.T
         sd = np.sqrt(np.diag(covariance))

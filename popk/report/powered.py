@@ -15,9 +15,13 @@ if TYPE_CHECKING:
     from popk.analysis.power.plans import Plans
 
 TRIALS = "SYNTHETIC TRIALS: simulated, each fitted through its convergence gate"
-FOR_AN_EFFECT = ("excludes_90", "excludes_95", "below_90", "above_90", "bayes_factor", "wilcoxon",
-                 "relevant")  # fmt: skip
+FOR_AN_EFFECT = ("excludes_90", "excludes_95", "below_90", "above_90", "bayes_factor", "lr",
+                 "wilcoxon", "spearman", "relevant")  # fmt: skip
 """Criteria that speak for an effect."""
+LIKELIHOOD = (
+    "likelihood ratio: FOCEI, by the chi-square distribution; searches that have not ended, which "
+    "reject nothing: {}"
+)
 OPEN = 1000.0
 """RSE in percent above which a plan leaves a parameter open."""
 SHOWN = {
@@ -26,7 +30,9 @@ SHOWN = {
     "not_relevant": "no relevant effect",
     "unknown": "cannot tell",
     "bayes_factor": "BF01 < 1/3",
+    "lr": "likelihood ratio p < 0.05",
     "wilcoxon": "Wilcoxon p < 0.05",
+    "spearman": "Spearman p < 0.05",
     "coverage": "coverage (90 %)",
 }
 
@@ -35,12 +41,13 @@ def power(found: "Overview") -> list[RenderableType]:
     """Every cell, the smallest numbers of infants, assurance, and what it means."""
     own = found.power
     title = f"{own.effect}: {own.label} (%, ± Monte Carlo standard error)"
-    columns = ("infants", "true ratio", *SHOWN.values(), "interval, fold", "missed gate")
+    said = {name: words for name, words in SHOWN.items() if _known(found, name)}
+    columns = ("infants", "true ratio", *said.values(), "interval, fold", "missed gate")
     table = _table(*columns, title=title)
     for (infants, ratio), row in _rows(own.cells):
         table.add_row(
             f"{infants}{_split(found, infants)}", f"{ratio:g}",
-            *(_share(row, name) for name in SHOWN), f"{math.exp(row['width']):.2f}",
+            *(_share(row, name) for name in said), f"{math.exp(row['width']):.2f}",
             f"{row['missed']:.0f}" + (f" (+{row['refitted']:.0f})" if row["refitted"] else ""),
         )  # fmt: skip
     parts: list[RenderableType] = [TRIALS, table]
@@ -56,6 +63,7 @@ def power(found: "Overview") -> list[RenderableType]:
         found.conclusion,
         f"{own.seconds:.0f} s; missed gate: trials without a converged posterior, counted in every "
         "share (+ those fitted again on their own); interval: upper over lower bound",
+        *([LIKELIHOOD.format(own.cells["lr_left"].sum())] if _known(found, "lr") else []),
         *own.notes,
         *found.assurance.attrs.get("notes", ()),
     ]
@@ -124,15 +132,25 @@ def plans(found: "Plans") -> list[RenderableType]:
         else f"no further sample tells much more of {name}"
         for name, text in found.words.items()
     ]  # fmt: skip
-    return [table, "", errors, "", *words,
-            "first-order Fisher information: an approximation; popk power simulates"]  # fmt: skip
+    return [table, "", errors, *(["", _needed(found)] if len(found.needed) else []), "", *words,
+            "first-order Fisher information: an approximation, widths too small by up to a tenth "
+            "below 40 infants; popk power simulates"]  # fmt: skip
 
 
 def of_plans(found: "Plans") -> dict[str, str]:
     """The tables as CSV, by file name."""
     tables = {"plans": found.compared, "errors": found.errors}
+    if len(found.needed):
+        tables["needed"] = found.needed
     files = {f"{name}.csv": table.to_csv() for name, table in tables.items()}
     return files | {"times.csv": found.times.to_csv(index=False)}
+
+
+def _needed(found: "Plans") -> Table:
+    table = _table("plan", *found.goals.values(), title="expected smallest number of infants")
+    for plan, row in _rows(found.needed):
+        table.add_row(escape(str(plan)), *(f"{row[name]:.0f}" for name in found.goals))
+    return table
 
 
 def _smallest(found: "Overview") -> Table:
@@ -169,6 +187,10 @@ def _precision(found: "Overview") -> Table:
             f"{100 * row['expected_power']:.0f}",
         )  # fmt: skip
     return table
+
+
+def _known(found: "Overview", criterion: str) -> bool:
+    return bool(found.power.cells[criterion].notna().any())
 
 
 def _split(found: "Overview", infants: int) -> str:

@@ -18,6 +18,8 @@ WASHOUT = 48.0
 class Plan(Record):
     """The plan of a trial.
 
+    Attributes
+    ----------
     regimen
         One of the ready regimens by its name, or the path of a regimen file.
     times

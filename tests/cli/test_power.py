@@ -19,7 +19,7 @@ effect = {prior = "normal", loc = 0.0, scale = 0.5}
 WITH_EFFECT = MODEL.replace("[residual]", EFFECT + "[residual]")
 GRID = ("--ratios", "0.3, 1", "--infants", "8", "--trials", "8", "--regimen", "half_course",
         "--times", "2 day, 5 day", "--young", "0.5", "--value", "sigma=0.1",
-        "--value", "omega_CL=0.2", "--value", "TVCL=0.05")  # fmt: skip
+        "--value", "omega_CL=0.2", "--value", "TVCL=0.05", "--no-likelihood-ratio")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -83,13 +83,38 @@ def test_an_interrupted_grid_goes_on(model, computed, monkeypatch):
 
 def test_design(model, tmp_path):
     found = command("design", model, "--infants", 12, "--times", "2 h, 2 day", "--times", "3 day",
-                    "--choose", 2, "--regimen", "half_course", "--out", tmp_path)  # fmt: skip
+                    "--choose", 2, "--regimen", "half_course", "--out", tmp_path,
+                    "--width", 2, "--power", 0.8, "--ratio", 0.5)  # fmt: skip
     assert found.code == CLEAN, found.complaint
     assert "best:" in found.words
     table = pd.read_csv(tmp_path / "plans.csv")
     assert len(table) == 3
     assert table["efficiency"].max() == 1.0
     assert np.isfinite(table["se_log_ratio"]).all()
+    assert "expected smallest number of infants" in found.words
+    needed = pd.read_csv(tmp_path / "needed.csv", index_col="plan")
+    assert list(needed.index) == list(table["plan"])
+    assert (needed.to_numpy() >= 2).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--width", "0.9"), "a number above 1"),
+        (("--width", "1.00001"), "1,000,000 infants"),
+        (("--power", "0.8"), "--power 0.8 --ratio 0.7"),
+        (("--power", "0.8", "--ratio", "1"), "other than 1"),
+        (("--power", "0.8", "--ratio", "-1"), "a number above 0"),
+        (("--power", "2", "--ratio", "0.5"), "below 1"),
+    ],
+)
+def test_goals_that_no_number_of_infants_reaches(model, tmp_path, arguments, words):
+    found = command("design", model, "--times", "2 day", "--regimen", "half_course", "--out",
+                    tmp_path, *arguments)  # fmt: skip
+    assert found.code == PROBLEMS
+    assert words in found.complaint
+    assert "cure" in found.complaint
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,10 @@ from popk.spec.plan import Plan
 from tests.report.drawn import overlapping, texts
 
 SHARES = ("excludes_90", "excludes_95", "relevant", "not_relevant", "unknown", "bayes_factor",
-          "wilcoxon", "coverage")  # fmt: skip
+          "wilcoxon", "coverage", "lr", "spearman")  # fmt: skip
 
 
-def made(sizes, ratios):
+def made(sizes, ratios, unknown=("lr", "spearman")):
     rows = {}
     for infants in sizes:
         for ratio in ratios:
@@ -26,7 +26,8 @@ def made(sizes, ratios):
             row: dict[str, Any] = dict.fromkeys(SHARES, power)
             row |= {f"{name}_error": 0.02 for name in SHARES}
             row |= {"width": 2.0 / np.sqrt(infants), "width_error": 0.01, "missed": 0,
-                    "refitted": 1, "trials": 500}  # fmt: skip
+                    "refitted": 1, "trials": 500, "lr_left": 3}  # fmt: skip
+            row |= dict.fromkeys(unknown, np.nan)
             rows[(infants, ratio)] = row
     cells = pd.DataFrame.from_dict(rows, orient="index").rename_axis(["infants", "ratio"])
     precision = pd.DataFrame(
@@ -48,8 +49,9 @@ EIGHT = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5)
 
 @pytest.mark.parametrize("sizes", [(26,), (10, 16, 26, 40, 60, 90)])
 @pytest.mark.parametrize("ratios", [(1.0,), (0.6, 1.0), EIGHT])
-def test_figures_of_power(sizes, ratios):
-    found = made(sizes, ratios)
+@pytest.mark.parametrize("unknown", [("lr", "spearman"), ("spearman",)])
+def test_figures_of_power(sizes, ratios, unknown):
+    found = made(sizes, ratios, unknown)
     figures = [plots.power(found), plots.width(found)]
     assert (figures[1] is None) == (len(sizes) == 1)
     for figure in figures:

@@ -5,7 +5,8 @@ from pathlib import Path
 import jax
 import pytest
 
-from popk.analysis.calibration.calibration import calibrate, verdicts_of
+from popk.analysis.calibration.calibration import calibrate
+from popk.analysis.calibration.verdicts import verdicts_of
 from popk.population.model import Model
 from popk.spec.fit import Sampler
 from popk.spec.model import read_model

@@ -13,75 +13,66 @@ informative prior makes it cover more often or less.
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Int
 
 from popk.analysis.calibration.recovery import described, individuals, overall, quantities_of, rates
-from popk.analysis.calibration.uniform import GRID, band, deviation, ecdf, p_of, ranks
-from popk.analysis.verdict import FAILED, LOOK, P_THRESHOLD, PASSED, Outcome, Verdict, by_p, holm
+from popk.analysis.calibration.trials import Part, Piece, done, fingerprint, joined, pieces_of
+from popk.analysis.calibration.uniform import GRID, band, deviation, ecdf, p_of
+from popk.analysis.verdict import holm
 from popk.data.dataset import Dataset
-from popk.inference.batch import Batch
-from popk.inference.trials import Trials
-from popk.population.condensed import condense
 from popk.population.events import arrange
 from popk.population.model import Model
 from popk.population.parameters import distribution, median
-from popk.population.simulated import Simulated, simulate
+from popk.population.subjects import varied
 from popk.spec.fit import Dose
 from popk.spec.fit import Sampler as SamplerSpec
 from popk.spec.priors import Prior
 from popk.spec.problem import PopkError, Problem
+from popk.study.work import Watch, run
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 LEAST_REPLICATES = 10
-MOST_MISSED = 0.02
-"""Share of trials without a converged posterior above which a calibration fails: about as wide as
-the band of a thousand replicates is at its ends (at 5 %)."""
-SBC = "Talts et al., arXiv 1804.06788; Säilynoja et al., Stat Comput 2022;32:32"
-
-Told = Callable[[int, int, float], None]
-"""Called with how many replicates of how many are done, and the seconds that are left."""
 
 
-class Part(NamedTuple):
-    """What is kept of the trials of a wave, in their order.
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """A calibration that is to be computed.
 
     Attributes
     ----------
-    ranks
-        [trial, name] of the true values among 399 draws, 0 to 399 (see `uniform`).
-    population
-        [trial, name, 4] posterior mean, and 5, 50 and 95 % quantile.
-    individual
-        [trial, parameter, subject, 4] the same.
-    rhat, ess
-        [trial] the worst of all quantities.
-    draws
-        [trial] how many there are.
-    passed
-        [trial] whether the convergence gate holds.
-    method, why
-        By what each trial was fitted in the end, and what failed before (see `Trials`).
+    pieces
+        The work.
+    key
+        A hash of all that the results depend on.
+    model, data
+        The model, and the design.
+    replicates
+        Number of trials.
+    truth
+        The population values of all trials; None where each has its own from the priors.
+    below
+        Lower limit of the assay, if any.
+    dose
+        What Css refers to.
     """
 
-    ranks: Int[np.ndarray, "trial name"]
-    population: Float[np.ndarray, "trial name 4"]
-    individual: Float[np.ndarray, "trial parameter subject 4"]
-    rhat: Float[np.ndarray, " trial"]
-    ess: Float[np.ndarray, " trial"]
-    draws: Int[np.ndarray, " trial"]
-    passed: Bool[np.ndarray, " trial"]
-    method: tuple[str, ...]
-    why: tuple[str, ...]
-
-
-Keep = Callable[[Mapping[int, Part]], None]
-"""Called after each wave with all that are done, by number."""
+    pieces: tuple[Piece, ...]
+    key: str
+    model: Model
+    data: Dataset
+    replicates: int
+    truth: Mapping[str, float] | None
+    below: float | None
+    dose: Dose | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,9 +150,8 @@ def calibrate(
     truth: Mapping[str, float] | None = None,
     below: float | None = None,
     dose: Dose | None = None,
-    done: Mapping[int, Part] | None = None,
-    keep: Keep | None = None,
-    watch: Told | None = None,
+    client: "Client | None" = None,
+    watch: Watch | None = None,
 ) -> Calibration:
     """Simulate trials on the data's design, fit each, and compare with what is true.
 
@@ -183,11 +173,11 @@ def calibrate(
         Lower limit of the assay in the model's concentration unit: lower values are censored.
     dose
         The nominal dose that Css refers to; by default each subject's own infusion rate.
-    done, keep
-        Waves of an earlier call with the same arguments, and what is told of every further one:
-        a caller that stores them can go on after an interrupt, with the same result.
+    client
+        Whose workers fit the trials, from `popk.study.cluster.connected`; None: in this process,
+        as many pieces at once as there are cores. It makes no difference to the result.
     watch
-        Called as replicates are finished.
+        Told as pieces of up to 64 trials are finished.
 
     Raises
     ------
@@ -200,6 +190,26 @@ def calibrate(
     No trial is left out or drawn again for what its data or its posterior look like: either would
     bend the ranks of all.
     """
+    work = planned(
+        key, model, data, replicates, settings=settings, truth=truth, below=below, dose=dose
+    )
+    begun = time.perf_counter()
+    parts = run(done, work.pieces, key=work.key, client=client, watch=watch)
+    return gathered(work, parts, time.perf_counter() - begun)
+
+
+def planned(
+    key: jax.Array,
+    model: Model,
+    data: Dataset,
+    replicates: int,
+    *,
+    settings: SamplerSpec | None = None,
+    truth: Mapping[str, float] | None = None,
+    below: float | None = None,
+    dose: Dose | None = None,
+) -> Planned:
+    """The work of `calibrate`, whose arguments these are; nothing is fitted yet."""
     settings = settings or SamplerSpec(precision="float32", draws=2000)
     given = None if truth is None else _complete(model, truth)
     if replicates < LEAST_REPLICATES:
@@ -207,38 +217,34 @@ def calibrate(
             model, "replicates", f"{replicates} replicates", f"{LEAST_REPLICATES} or more",
             "a thousand tell small errors from chance",
         )  # fmt: skip
-    with jax.enable_x64(True):
-        design, _ = condense(arrange(model.spec, data)[0])
-        simulated = simulate(key, model, design, replicates, given=given, below=below)
-    begun = time.perf_counter()
-    with jax.enable_x64(settings.precision == "float64"):
-        batch = Batch(model, simulated.events, settings)
-        parts = _parts(batch, simulated, dict(done or {}), keep, watch)
-    whole = _joined([parts[i] for i in sorted(parts)])
-    seconds = time.perf_counter() - begun
-    names, parameters = batch.names, batch.parameters
-    true = np.stack([simulated.truth[name] for name in names], axis=1)
-    uniform = truth is None
-    population = described(true, whole.population, [_sign(model, name) for name in names])
+    pieces = pieces_of(key, model, data, replicates, settings, given, below)
+    return Planned(pieces, fingerprint(pieces), model, data, replicates, given, below, dose)
+
+
+def gathered(work: Planned, parts: Sequence[Part], seconds: float) -> Calibration:
+    """The results of the pieces, in their order, as tables."""
+    model, whole = work.model, joined(parts)
+    names = (*model.population_names, *model.correlation_names)
+    uniform = work.truth is None
+    population = described(whole.truth, whole.population, [_sign(model, name) for name in names])
     table = pd.DataFrame(population, index=pd.Index(names, name="parameter"))
     if uniform:
         table["deviation"] = [deviation(own) for own in whole.ranks.T]
-        table["p"] = [p_of(value, replicates) for value in table["deviation"]]
+        table["p"] = [p_of(value, work.replicates) for value in table["deviation"]]
         table["p_holm"] = holm(table["p"].to_numpy())
-    own_true = np.stack([simulated.truth[name] for name in parameters], axis=1)
-    rate, css = rates(model, data, dose)
-    quantities = quantities_of(model, parameters, own_true, whole.individual, rate)
-    rows = pd.DataFrame({"trial": np.arange(replicates)}).set_index("trial")
+    rate, css = rates(model, work.data, work.dose)
+    quantities = quantities_of(model, varied(model), whole.individual_truth, whole.individual, rate)
+    rows = pd.DataFrame({"trial": np.arange(work.replicates)}).set_index("trial")
     return Calibration(
         model.spec.name,
-        replicates,
-        given,
-        below,
+        work.replicates,
+        work.truth,
+        work.below,
         pd.DataFrame(whole.ranks, columns=list(names), index=rows.index),
         _curves(names, whole.ranks) if uniform else pd.DataFrame(),
-        band(replicates),
+        band(work.replicates),
         table,
-        individuals(data.ids, quantities),
+        individuals(work.data.ids, quantities),
         overall(quantities),
         rows.assign(
             passed=whole.passed,
@@ -263,77 +269,6 @@ def assay_limit(model: Model, data: Dataset) -> float | None:
     below = np.asarray(events.censored) & (np.asarray(events.lower) <= 0)
     limits, counts = np.unique(np.asarray(events.upper)[below], return_counts=True)
     return float(limits[np.argmax(counts)]) if len(limits) else None
-
-
-def verdicts_of(found: Calibration) -> list[Verdict]:
-    """What a calibration says of simulation, likelihood and sampler together.
-
-    Each verdict takes all parameters together: a sound program fails one once in a thousand runs.
-    With chosen population values intervals need not cover as often as they say, so coverage never
-    fails there.
-    """
-    return [
-        *([_of_ranks(found)] if found.truth is None else []),
-        *_of_coverage(found),
-        _gate(found),
-    ]
-
-
-def _of_ranks(found: Calibration) -> Verdict:
-    table = found.parameters
-    corrected = table["p_holm"].to_numpy(float)
-    worst = int(np.argmin(corrected))
-    p, value = float(corrected[worst]), float(table["deviation"].to_numpy()[worst])
-    meaning = (
-        f"largest deviation {value:.2f} SD, of {table.index[worst]}: p {p:.2g} after "
-        f"Holm's correction for {len(table)} parameters"
-    )
-    if by_p(p) != PASSED:
-        meaning += "; simulation, likelihood and sampler do not agree, or too few trials converged"
-    return Verdict("ranks", by_p(p), p, P_THRESHOLD, meaning, "ranks", SBC)
-
-
-def _of_coverage(found: Calibration) -> list[Verdict]:
-    own = found.individuals
-    apart = [name for name in found.units if name != "Css"]  # Css covers as CL
-    rows = own[own.index.get_level_values("quantity").isin(apart)]
-    whole = found.overall.loc[apart, "p"].to_numpy(float)
-    families = {
-        "coverage, population": (found.parameters, np.zeros(0)),
-        "coverage, individuals": (rows, whole),
-    }
-    verdicts = []
-    for check, (table, further) in families.items():
-        if not len(table):
-            continue
-        coverage = table["coverage"].to_numpy(float)
-        p = float(holm(np.r_[table["coverage_p"].to_numpy(float), further]).min())
-        outcome: Outcome = by_p(p)
-        meaning = (
-            f"90 % intervals cover in {100 * coverage.min():.1f} to {100 * coverage.max():.1f} % "
-            f"of the trials, {100 * coverage.mean():.1f} % on average"
-        )
-        if found.truth is not None:
-            outcome = LOOK if outcome == FAILED else outcome
-            meaning += "; at chosen population values they need not cover in 90 %"
-        source = "exact binomial test, Holm's correction; SBC: Talts et al., arXiv 1804.06788"
-        verdicts.append(Verdict(check, outcome, p, P_THRESHOLD, meaning, "coverage", source))
-    return verdicts
-
-
-def _gate(found: Calibration) -> Verdict:
-    share = found.missed / found.replicates
-    again = sum(method != "ensemble" for method in found.trials["method"])
-    return Verdict(
-        "convergence gate",
-        PASSED if not share else LOOK if share <= MOST_MISSED else FAILED,
-        share,
-        f"0; failed above {MOST_MISSED:g}",
-        f"{found.missed} of {found.replicates} trials did not converge ({again} were fitted again "
-        "by another sampler); they are counted in every table",
-        "trials",
-        "Vehtari et al., Bayesian Analysis 2021;16:667-718",
-    )
 
 
 def _complete(model: Model, truth: Mapping[str, float]) -> dict[str, float]:
@@ -369,60 +304,6 @@ def _allowed(prior: Prior, value: float) -> bool:
 def _problem(model: Model, key: str, found: str, expected: str, cure: str) -> PopkError:
     problem = Problem(file=model.spec.name, key=key, found=found, expected=expected, cure=cure)
     return PopkError(problem)
-
-
-def _parts(
-    batch: Batch,
-    simulated: Simulated,
-    parts: dict[int, Part],
-    keep: Keep | None,
-    watch: Told | None,
-) -> dict[int, Part]:
-    """Every wave of the batch, of which some may be done."""
-    tell, begun = watch or (lambda *_: None), time.perf_counter()
-    before = sum(len(part.passed) for part in parts.values())
-    if len(parts) == len(batch.starts):
-        return parts
-    for wave, trials in batch.waves(skip=sorted(parts)):
-        first = batch.starts[wave]
-        own = slice(first, first + len(trials.draws))
-        truth = {name: simulated.truth[name][own] for name in batch.names}
-        parts[wave] = _reduced(trials, truth)
-        if keep is not None:
-            keep(parts)
-        done = sum(len(part.passed) for part in parts.values())
-        pace = (time.perf_counter() - begun) / (done - before)
-        tell(done, batch.trials, pace * (batch.trials - done))
-    return parts
-
-
-def _reduced(trials: Trials, truth: Mapping[str, np.ndarray]) -> Part:
-    population = []
-    for draws in trials.draws:
-        flat = np.asarray(draws, float).reshape(-1, draws.shape[2])
-        quantiles = np.quantile(flat, [0.05, 0.5, 0.95], axis=0)
-        population.append(np.stack([flat.mean(axis=0), *quantiles], axis=-1))
-    return Part(
-        ranks(trials, truth),
-        np.stack(population),
-        trials.individual,
-        trials.rhat.max(axis=1, initial=0.0),
-        np.minimum(trials.ess_bulk, trials.ess_tail).min(axis=1),
-        np.array([draws.shape[0] * draws.shape[1] for draws in trials.draws]),
-        trials.passed,
-        trials.method,
-        trials.why,
-    )
-
-
-def _joined(parts: list[Part]) -> Part:
-    def whole(name: str) -> Any:
-        own = [getattr(part, name) for part in parts]
-        if name in ("method", "why"):
-            return tuple(word for words in own for word in words)
-        return np.concatenate(own)
-
-    return Part(**{name: whole(name) for name in Part._fields})
 
 
 def _curves(names: tuple[str, ...], all_ranks: Int[np.ndarray, "trial name"]) -> pd.DataFrame:

@@ -15,7 +15,10 @@ CRITERIA = {
     "below_90": "90 % interval lies below 1",
     "above_90": "90 % interval lies above 1",
     "bayes_factor": "BF01 < 1/3",
+    "bayes_factor_none": "BF01 > 3",
+    "lr": "likelihood ratio, p < 0.05",
     "wilcoxon": "Wilcoxon-Mann-Whitney on individual estimates, p < 0.05",
+    "spearman": "Spearman's correlation of individual estimates, p < 0.05",
     "relevant": f"verdict: {RELEVANT}",
     "not_relevant": f"verdict: {NOT_RELEVANT}",
     "unknown": f"verdict: {UNKNOWN}",
@@ -40,9 +43,11 @@ def cells(trials: pd.DataFrame) -> pd.DataFrame:
         Index ``infants``, ``ratio`` (the true one). ``trials``; the shares of `CRITERIA`;
         ``coverage`` of the 90 % interval; ``width``, the mean of log(q95/q5); each with its Monte
         Carlo standard error in ``..._error``. ``median``: the geometric mean of the posterior
-        medians. ``missed``: trials without a converged posterior, which are counted in every
-        column; ``refitted``: those that needed a fit of their own; ``rhat``: the worst.
-        A share for which no trial has a value (the Bayes factor of a linear effect) is NaN.
+        medians. ``lr_left``: likelihoods whose search has not ended. ``missed``: trials without a
+        converged posterior, which are counted in every column; ``refitted``: those that needed a
+        fit of their own; ``rhat``: the worst.
+        A share for which no trial has a value (the Bayes factor of a linear effect, a test that
+        was not made) is NaN. A likelihood whose search has not ended rejects nothing.
     """
     rows: dict[tuple[int, float], dict[str, float]] = {}
     for key, own in trials.groupby(level=["infants", "ratio"], sort=True):
@@ -50,7 +55,7 @@ def cells(trials: pd.DataFrame) -> pd.DataFrame:
         rows[cell] = _row(own, float(cell[1]))
     table = pd.DataFrame.from_records(list(rows.values()))
     table.index = pd.MultiIndex.from_tuples(list(rows), names=["infants", "ratio"])
-    return table.astype({"trials": int, "missed": int, "refitted": int})
+    return table.astype({"trials": int, "lr_left": int, "missed": int, "refitted": int})
 
 
 def _row(own: pd.DataFrame, ratio: float) -> dict[str, float]:
@@ -61,7 +66,10 @@ def _row(own: pd.DataFrame, ratio: float) -> dict[str, float]:
         "below_90": q95 < 1.0,
         "above_90": q5 > 1.0,
         "bayes_factor": _where_known(own["BF01"].to_numpy(float), 1.0 / 3.0),
+        "bayes_factor_none": _where_known(-own["BF01"].to_numpy(float), -3.0),
+        "lr": _where_known(own["lr"].to_numpy(float), 0.05),
         "wilcoxon": _where_known(own["wilcoxon"].to_numpy(float), 0.05),
+        "spearman": _where_known(own["spearman"].to_numpy(float), 0.05),
         **{
             name: own["verdict"].to_numpy() == VERDICTS.index(word)
             for name, word in VERDICT_COLUMNS.items()
@@ -76,6 +84,9 @@ def _row(own: pd.DataFrame, ratio: float) -> dict[str, float]:
     row["width"] = float(width.mean())
     row["width_error"] = float(width.std(ddof=1) / np.sqrt(len(width)))
     row["median"] = float(np.exp(np.log(own["ratio"].to_numpy(float)).mean()))
+    # Of a test that was not made it says nothing
+    left = np.isnan(own["lr"].to_numpy(float))
+    row["lr_left"] = 0 if left.all() else int(left.sum())
     row["missed"] = int((~own["passed"].to_numpy(bool)).sum())
     row["refitted"] = int((own["method"].to_numpy() != 0).sum())
     row["rhat"] = float(own["rhat"].to_numpy(float).max())

@@ -12,9 +12,9 @@ from popk.data.grid import at_times
 from popk.data.regimens import scheduled, units_of, with_doses
 from popk.data.virtual import virtual_infants
 from popk.population.model import Model
-from popk.spec.model import Below, Category, CovariateEffect
 from popk.spec.plan import Plan
 from popk.spec.problem import PopkError, Problem
+from popk.spec.relations import Below, Category, CovariateEffect
 from popk.spec.units import UnitError, conversion_factor, quantity
 
 AGE = "AGE"

@@ -1,9 +1,12 @@
 """Numbers of infants from expected errors, and the power that these promise."""
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from popk.analysis.power.information import Expected
+from popk.analysis.power.information import Z90, Expected
 from popk.spec.problem import PopkError, Problem
 
 MOST_INFANTS = 1_000_000
@@ -47,11 +50,109 @@ def infants_for(
                 cure="ask for a wider interval, or take further samples of each infant",
             )
         )
-    low, high = 0, MOST_INFANTS
+    return _first(reached, 1)
+
+
+def infants_for_width(found: Expected, width: float) -> int:
+    """The smallest number of infants for a 90 % posterior interval of a given expected width.
+
+    Parameters
+    ----------
+    found
+        From `expected`, for any number of infants; their groups stay as large a part.
+    width
+        Upper over lower bound of the ratio.
+
+    Raises
+    ------
+    popk.PopkError
+        If no number is enough, the width is not above 1, or the model has no effect.
+    """
+    _require_effect(found)
+
+    def reached(infants: int) -> bool:
+        return _width(found.resized(infants)) <= width
+
+    if not (1.0 < width < np.inf and reached(MOST_INFANTS)):
+        least = _width(found.resized(MOST_INFANTS))
+        raise _impossible(
+            "width",
+            f"a 90 % interval whose upper bound is {width:g} times the lower one",
+            f"a number above 1 that at most {MOST_INFANTS:,} infants reach: {least:.4g} or more",
+            "ask for a wider interval, or take further samples of each infant",
+        )
+    return _first(reached, _fewest(found))
+
+
+def infants_for_power(found: Expected, ratio: float, power: float) -> int:
+    """The smallest number of infants of whom the 90 % posterior interval is expected to exclude 1.
+
+    Parameters
+    ----------
+    found
+        From `expected`, at the true ratio.
+    ratio
+        The true one.
+    power
+        Probability that the interval excludes 1; see `expected_power`.
+
+    Raises
+    ------
+    popk.PopkError
+        If no number is enough, the power is not between 0 and 1, the ratio is 1 or not above 0, or
+        the model has no effect.
+    """
+    _require_effect(found)
+    if not (0.0 < ratio < np.inf and ratio != 1.0):
+        raise _impossible(
+            "ratio", f"a true ratio of {ratio:g}", "a number above 0 other than 1",
+            "write 0.7 for a clearance that is lower by 30 %",
+        )  # fmt: skip
+
+    def reached(infants: int) -> bool:
+        return expected_power(found.resized(infants), ratio) >= power
+
+    if not (0.0 < power < 1.0 and reached(MOST_INFANTS)):
+        most = expected_power(found.resized(MOST_INFANTS), ratio)
+        raise _impossible(
+            "power",
+            f"a power of {power:g} at a true ratio of {ratio:g}",
+            f"a share above 0 and below 1 that at most {MOST_INFANTS:,} infants reach: up to "
+            f"{most:.3g}",
+            "ask for less power, or for a ratio further from 1",
+        )
+    return _first(reached, _fewest(found))
+
+
+def _first(reached: Callable[[int], bool], fewest: int) -> int:
+    """The smallest number that does, of those from the fewest on."""
+    low, high = fewest - 1, MOST_INFANTS
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if reached(middle) else (middle, high)
     return high
+
+
+def _fewest(found: Expected) -> int:
+    """Infants of whom at least one is in each group."""
+    return math.ceil(found.counts.sum() / found.counts.min() - 1e-9)
+
+
+def _width(found: Expected) -> float:
+    with np.errstate(over="ignore"):
+        return float(np.exp(2.0 * Z90 * found.log_ratio_sd(prior=True)))
+
+
+def _require_effect(found: Expected) -> None:
+    if not found.effect:
+        raise _impossible(
+            "effect", "a model without covariate effects", "an effect whose ratio is to be found",
+            "add one to the model file: [[covariates]] parameter = \"CL\", ...",
+        )  # fmt: skip
+
+
+def _impossible(key: str, found: str, expected: str, cure: str) -> PopkError:
+    return PopkError(Problem(key=key, found=found, expected=expected, cure=cure))
 
 
 def expected_power(

@@ -23,9 +23,9 @@ from popk.pk.one_compartment import NO_DRUG
 from popk.population.events import Events
 from popk.population.model import Model, Values
 from popk.population.parameters import median
-from popk.population.residual import vanishes_without_drug
 from popk.population.subjects import varied
 from popk.spec.problem import PopkError, Problem
+from popk.spec.residual import ERRORS
 
 SPREAD = ("omega_", "sigma", "correlation_")
 """How the names of variances begin: what is not a fixed effect."""
@@ -150,7 +150,7 @@ def moments(
         arrays = jax.tree.map(jnp.asarray, (events, rows.step))
         found = _Expansion(*(np.asarray(a) for a in run(theta, rest, *arrays)))
     used = rows.used
-    if vanishes_without_drug(model.spec.residual):
+    if ERRORS[model.spec.residual.error].vanishes:
         used = used & (found.log_c > NO_DRUG / 2)
     share = _measurable(model, found, below) * used
     diagonal = np.eye(share.shape[1])
@@ -328,6 +328,6 @@ def _measurable(
     """Probability that each sample lies above the assay's limit."""
     if below is None:
         return np.ones_like(found.mean)
-    limit = np.log(below) if model.spec.residual.error == "lognormal" else below
+    limit = np.log(below) if ERRORS[model.spec.residual.error].logarithmic else below
     spread = np.sqrt(np.diagonal(found.between, axis1=1, axis2=2) + found.within)
     return ndtr((found.mean - limit) / spread)

@@ -22,8 +22,8 @@ from popk.analysis.power.prior_precision import prior_precision
 from popk.data.dataset import Dataset
 from popk.population.covariates import log_factor
 from popk.population.model import Model
-from popk.spec.model import Below, Category, CovariateEffect
 from popk.spec.problem import PopkError, Problem
+from popk.spec.relations import Below, Category, CovariateEffect
 
 Z90 = float(ndtri(0.95))
 """Half width of a 90 % interval in SDs."""

@@ -11,9 +11,9 @@ from popk.analysis.covariates.effects import Contrast, ratio_draws
 from popk.analysis.observations import population_values
 from popk.population.model import Model
 from popk.population.parameters import distribution, median
-from popk.spec.model import CovariateEffect, Linear, Maturation
 from popk.spec.priors import Fixed
 from popk.spec.problem import PopkError, Problem
+from popk.spec.relations import CovariateEffect, Linear, Maturation
 from popk.study.fit import Fit
 from popk.study.maximum import MaximumFit
 

@@ -37,7 +37,8 @@ def smallest(power: Power, criterion: str = "excludes_90", at: float = 0.8) -> p
     DataFrame
         Index: true ratio. ``infants``: the number, rounded up; NaN where the grid does not go far
         enough. ``low``, ``high``: the same with rates (widths) one Monte Carlo error better and
-        worse. ``words``: "26", "10 or fewer", "more than 60".
+        worse. ``words``: "26", "10 or fewer", "more than 60", or "not known" of a test that was not
+        made.
 
     Raises
     ------
@@ -57,7 +58,7 @@ def smallest(power: Power, criterion: str = "excludes_90", at: float = 0.8) -> p
             "infants": found,
             "low": _reached(sizes, values + sign * error, criterion, at),
             "high": _reached(sizes, values - sign * error, criterion, at),
-            "words": _words(found, sizes),
+            "words": "not known" if np.isnan(values).any() else _words(found, sizes),
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("ratio")
 

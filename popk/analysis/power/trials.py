@@ -9,40 +9,41 @@ which changes the rounding of sums.)
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from popk.analysis.covariates.bayes_factor import kernel
-from popk.analysis.covariates.classical import two_groups
+from popk.analysis.covariates.classical import correlated, two_groups
 from popk.analysis.covariates.criteria import VERDICTS
 from popk.analysis.covariates.effects import contrast, summarised, terms
+from popk.analysis.layout import digest_of, layout, observed, shapes_of, spec_of
 from popk.analysis.observations import population_sites
+from popk.analysis.power.nested import likelihood_ratios
 from popk.analysis.power.ratios import ratio_of
-from popk.data.dataset import PER_RECORD, Dataset
+from popk.data.dataset import Dataset
 from popk.inference.batch import Batch
 from popk.inference.programs import compiled, kept
 from popk.inference.trials import Trials
-from popk.population.condensed import Rows, condense, with_slots
-from popk.population.events import Events, arrange
+from popk.population.events import Events
 from popk.population.model import Model
 from popk.population.simulated import replicating
 from popk.spec.fit import NO_EFFECT
 from popk.spec.fit import Sampler as SamplerSpec
-from popk.spec.model import Below, Category, CovariateEffect, ModelSpec
-from popk.spec.problem import PopkError, Problem
+from popk.spec.model import ModelSpec
+from popk.spec.relations import Below, Category, CovariateEffect, Linear
 
 PIECE = 64
 """Most trials of a piece: those of one wave of the batch sampler."""
 METHODS = ("ensemble", "alone", "nuts")
 """By what a trial was fitted in the end; results hold the place."""
 
-COLUMNS = ("ratio", "q2_5", "q5", "q95", "q97_5", "inside", "verdict", "BF01", "wilcoxon", "passed",
-           "method", "rhat", "draws")  # fmt: skip
+COLUMNS = ("ratio", "q2_5", "q5", "q95", "q97_5", "inside", "verdict", "BF01", "wilcoxon",
+           "spearman", "dOFV", "lr", "lr_alone", "passed", "method", "rhat", "draws")  # fmt: skip
 """Names of a result, in the order of tables: one that was sent may come in another."""
 
 Result = dict[str, np.ndarray]
@@ -81,6 +82,8 @@ class Piece:
         Lower limit of the assay in the model's concentration unit.
     censorable
         [observation] those that are below the limit in some trial of the grid; None without one.
+    likelihood_ratio
+        Whether the likelihood-ratio test is made.
     """
 
     model: str
@@ -98,13 +101,7 @@ class Piece:
     no_effect: tuple[float, float] = NO_EFFECT
     below: float | None = None
     censorable: Bool[np.ndarray, " observation"] | None = None
-
-
-class _Layout(NamedTuple):
-    """A condensed design, and the row of each observation in the file's order."""
-
-    events: Events
-    row: Int[np.ndarray, " observation"]
+    likelihood_ratio: bool = False
 
 
 def done(piece: Piece) -> Result:
@@ -117,15 +114,17 @@ def done(piece: Piece) -> Result:
         ``q95``, ``q97_5``, ``inside`` (probability of the range taken for no effect), ``verdict``
         (place in `VERDICTS`); ``BF01`` (kernel estimate; NaN for a linear effect); ``wilcoxon``
         (p of Wilcoxon-Mann-Whitney on individual estimates, see `_unshrunk`; NaN for an effect
-        without two groups); ``passed`` (the gate), ``method`` (place in `METHODS`), ``rhat``
-        (the worst), ``draws``.
+        without two groups), ``spearman`` (p of the rank correlation, for such an effect);
+        ``dOFV``, ``lr`` (p of the likelihood-ratio test) and ``lr_alone`` (see
+        `popk.analysis.power.nested`; NaN where it is not made); ``passed`` (the gate), ``method``
+        (place in `METHODS`), ``rhat`` (the worst), ``draws``.
 
     Raises
     ------
     popk.PopkError
         If the design cannot be condensed.
     """
-    spec = _spec(piece.model)
+    spec = spec_of(piece.model)
     model, effect = Model(spec), effect_named(spec, piece.effect)
     events = events_of(piece)
     with jax.enable_x64(piece.settings.precision == "float64"):
@@ -138,7 +137,8 @@ def done(piece: Piece) -> Result:
 def events_of(piece: Piece) -> Events:
     """The simulated trials of a piece, as `done` fits them: see `popk.inference.batch.Batch`."""
     with jax.enable_x64(True):
-        return _observed(piece, simulated(piece))
+        own = layout(piece.model, piece.data, piece.censorable)
+        return observed(own, simulated(piece), piece.below)
 
 
 def simulated(piece: Piece) -> Float[np.ndarray, "trial observation"]:
@@ -146,20 +146,20 @@ def simulated(piece: Piece) -> Float[np.ndarray, "trial observation"]:
 
     Trial i of a cell has a random key of its own, ``fold_in(fold_in(key(seed), cell), i)``.
     """
-    model = Model(_spec(piece.model))
+    model = Model(spec_of(piece.model))
     with jax.enable_x64(True):
-        layout = _layout(piece, None)
+        own = layout(piece.model, piece.data)
         base = jax.random.fold_in(jax.random.key(piece.seed % (1 << 32)), piece.cell)
         # Always as many as the program is compiled for
         numbers = jnp.arange(piece.first, piece.first + piece.wave, dtype=jnp.uint32)
         keys = jax.random.key_data(jax.vmap(jax.random.fold_in, (None, 0))(base, numbers))
         values = {name: np.asarray(value, float) for name, value in piece.truth.items()}
         sites = {n: np.asarray(v, float) for n, v in population_sites(model, values).items()}
-        key = ("power", piece.model, piece.wave, _shapes(layout.events))
-        arguments = (keys, sites, layout.events)
+        key = ("power", piece.model, piece.wave, shapes_of(own.events))
+        arguments = (keys, sites, own.events)
         run = kept(key, lambda: compiled(key, _simulating(model), arguments))
         dv = np.asarray(run(*arguments))
-    return dv[: piece.trials, layout.row]
+    return dv[: piece.trials, own.row]
 
 
 def fingerprint(pieces: Sequence[Piece]) -> str:
@@ -171,7 +171,7 @@ def fingerprint(pieces: Sequence[Piece]) -> str:
             piece.number, piece.first, piece.trials, piece.wave, piece.seed,
             piece.settings.model_dump_json(), piece.no_effect, piece.below,
             None if piece.censorable is None else piece.censorable.tobytes(),
-            _of_data(piece.data),
+            digest_of(piece.data), piece.likelihood_ratio,
         )  # fmt: skip
         digest.update(repr(plain).encode())
     return digest.hexdigest()
@@ -180,10 +180,6 @@ def fingerprint(pieces: Sequence[Piece]) -> str:
 def effect_named(spec: ModelSpec, name: str) -> CovariateEffect:
     """The model's effect of this name."""
     return next(effect for effect in spec.covariates if effect.name == name)
-
-
-def _spec(text: str) -> ModelSpec:
-    return kept(("power", text, "spec"), lambda: ModelSpec.model_validate_json(text))
 
 
 def _seed(piece: Piece) -> int:
@@ -203,79 +199,17 @@ def _simulating(model: Model) -> Any:
     return all_of
 
 
-def _layout(piece: Piece, censorable: Bool[np.ndarray, " observation"] | None) -> _Layout:
-    """The condensed design; observations that may be censored come last."""
-    may = b"" if censorable is None else censorable.tobytes()
-    key = ("power", piece.model, _of_data(piece.data), may)
-
-    def make() -> _Layout:
-        spec = _spec(piece.model)
-        events, _ = arrange(spec, piece.data)
-        mask = None
-        if censorable is not None:
-            mask = np.zeros(events.observed.shape, dtype=bool)
-            mask[np.asarray(events.observed)] = censorable
-        events, order = condense(events, mask)
-        if not isinstance(events.steps, Rows):
-            raise PopkError(
-                Problem(
-                    file=spec.name,
-                    key="regimen",
-                    found="a covariate that changes within an infant, or more than 24 doses behind "
-                    "a blood sample",
-                    expected="a design whose trials can be fitted side by side",
-                    cure="let the infants not grow, and plan fewer changes of dose",
-                )
-            )
-        return _Layout(events, np.flatnonzero(events.observed)[order])
-
-    return kept(key, make)
-
-
-def _observed(piece: Piece, values: Float[np.ndarray, "trial observation"]) -> Events:
-    """The design with simulated observations, of which those below the limit are censored."""
-    low = np.zeros(values.shape, dtype=bool) if piece.below is None else values < piece.below
-    censorable = piece.censorable
-    if low.any():
-        ever = np.asarray(low.any(axis=0))
-        censorable = ever if censorable is None else ever | censorable
-    layout = _layout(piece, censorable if censorable is not None and censorable.any() else None)
-    design, shape = layout.events, (len(values), *layout.events.observed.shape)
-
-    def in_rows(rest: float | bool, own: np.ndarray) -> np.ndarray:
-        rows = np.full(shape, rest, dtype=own.dtype)
-        rows[:, layout.row] = own
-        return rows
-
-    limit = math.inf if piece.below is None else piece.below
-    events = replace(
-        design,
-        observed=np.broadcast_to(design.observed, shape),
-        dv=in_rows(1.0, np.where(low, 1.0, values)),
-        censored=in_rows(False, low),
-        lower=np.full(shape, -np.inf),
-        upper=in_rows(np.inf, np.where(low, limit, np.inf)),
-        slots=None,
-    )
-    assert design.slots is not None
-    return with_slots(events, design.slots.count)
-
-
 def _results(
     piece: Piece, model: Model, effect: CovariateEffect, fitted: Trials, events: Events
 ) -> Result:
-    between = contrast(effect, piece.data)
-    group = terms(effect, piece.data) if isinstance(effect, Below | Category) else None
+    between, own_terms = contrast(effect, piece.data), terms(effect, piece.data)
+    grouped = isinstance(effect, Below | Category)
     rows = []
     for trial, draws in enumerate(fitted.draws):
         own = np.asarray(draws, np.float64)
         named = {name: own[..., j] for j, name in enumerate(fitted.names)}
-        ratio = ratio_of(effect, between, named[effect.name])
-        found = summarised(ratio, piece.no_effect)
-        p = math.nan
-        if group is not None:
-            log_own = _unshrunk(model, effect, fitted, trial, named, events, group)
-            p = two_groups(np.exp(log_own), group).p
+        found = summarised(ratio_of(effect, between, named[effect.name]), piece.no_effect)
+        log_own = _unshrunk(model, effect, fitted, trial, named, events, own_terms)
         rows.append(
             {
                 "ratio": found.median,
@@ -286,13 +220,18 @@ def _results(
                 "inside": found.inside,
                 "verdict": VERDICTS.index(found.verdict),
                 "BF01": kernel(named[effect.name], effect),
-                "wilcoxon": p,
+                "wilcoxon": two_groups(np.exp(log_own), own_terms).p if grouped else math.nan,
+                "spearman": math.nan if grouped else correlated(log_own, own_terms).p,
                 "method": METHODS.index(fitted.method[trial]),
                 "draws": own.shape[0] * own.shape[1],
             }
         )
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    return columns | {"passed": fitted.passed, "rhat": fitted.rhat.max(axis=1)}
+    tested = dict.fromkeys(("dOFV", "lr", "lr_alone"), np.full(len(rows), math.nan))
+    if piece.likelihood_ratio:
+        by = likelihood_ratios(model, effect, fitted, events)
+        tested = {"dOFV": by.change, "lr": by.p, "lr_alone": by.alone.astype(float)}
+    return columns | tested | {"passed": fitted.passed, "rhat": fitted.rhat.max(axis=1)}
 
 
 def _unshrunk(
@@ -302,13 +241,13 @@ def _unshrunk(
     trial: int,
     named: Mapping[str, np.ndarray],
     events: Events,
-    group: Float[np.ndarray, " subject"],
+    own_terms: Float[np.ndarray, " subject"],
 ) -> Float[np.ndarray, " subject"]:
     """Log individual estimates, without scale, that the effect has not drawn apart.
 
-    An individual estimate is drawn towards the typical value of its group by a share s²/omega²,
-    where s is its posterior SD, and with it the groups are drawn apart: a rank test on such
-    estimates would find an effect too often. Without that share of the effect they are, to first
+    An individual estimate is drawn towards the typical value of its covariate by a share s²/omega²,
+    where s is its posterior SD, and with it groups are drawn apart: a rank test on such estimates
+    would find an effect too often. Without that share of the effect they are, to first
     order, the estimates of a model without it, which is what a paper tests.
     """
     place = fitted.parameters.index(effect.parameter)
@@ -317,19 +256,7 @@ def _unshrunk(
     omega = named.get(f"omega_{effect.parameter}", model.fixed().get(f"omega_{effect.parameter}"))
     share = np.clip(sd**2 / float(np.median(np.asarray(omega))) ** 2, 0.0, 1.0)
     scale = np.asarray(events.log_scale[effect.parameter])[:, 0]
-    return middle - scale - share * float(np.median(named[effect.name])) * group
-
-
-def _of_data(data: Dataset) -> str:
-    """A hash of what a design says."""
-    digest = hashlib.sha256(repr((data.units, data.covariate_units, data.levels)).encode())
-    for name in PER_RECORD:
-        digest.update(np.ascontiguousarray(getattr(data, name)).tobytes())
-    for name, values in sorted(data.covariates.items()):
-        digest.update(name.encode() + np.ascontiguousarray(values).tobytes())
-    return digest.hexdigest()
-
-
-def _shapes(events: Events) -> str:
-    leaves, tree = jax.tree.flatten(events)
-    return repr((str(tree), [np.shape(leaf) for leaf in leaves]))
+    value = float(np.median(named[effect.name]))
+    if isinstance(effect, Linear):
+        return middle - scale - share * np.log1p(value * own_terms)
+    return middle - scale - share * value * own_terms

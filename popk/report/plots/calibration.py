@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.stats import binom
 
-from popk.report.plots.style import SYNTHETIC, svg
+from popk.report.plots.style import SYNTHETIC, plain, styled, svg
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,6 +36,7 @@ def of_calibration(found: "Calibration") -> dict[str, str]:
     return files
 
 
+@styled
 def rank_plot(curves: "pd.DataFrame", p: "Mapping[str, float]") -> Figure:
     """ECDF of the ranks of the true values less the uniform one, with the simultaneous 95 % band.
 
@@ -63,8 +64,8 @@ def rank_plot(curves: "pd.DataFrame", p: "Mapping[str, float]") -> Figure:
         # Thick as well as coloured: seen in grey too
         axes.plot(ends, outside, color="#D55E00", linewidth=4.0, solid_capstyle="butt", zorder=1)
         axes.set_title(f"{name}  (p {p[name]:.2g})", fontsize=8, loc="left")
+        plain(axes, "", "")
         axes.set_xticks([0.0, 0.5, 1.0], ["0", "0.5", "1"])
-        axes.tick_params(labelsize=8)
     for axes in panels[len(names) :]:
         axes.set_visible(False)
     for axes in panels[max(len(names) - across, 0) : len(names)]:
@@ -75,6 +76,7 @@ def rank_plot(curves: "pd.DataFrame", p: "Mapping[str, float]") -> Figure:
     return figure
 
 
+@styled
 def coverage_plot(
     ids: "Sequence[str]",
     coverage: "Mapping[str, np.ndarray]",
@@ -120,7 +122,7 @@ def coverage_plot(
                   markeredgecolor="black")  # fmt: skip
         axes.set_title(title, fontsize=9, loc="left")
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g}")
-        axes.tick_params(labelsize=8)
+        plain(axes, "", "")
         axes.set_xlim(-0.7, count - 0.3)
     labels = [who if len(who) <= 12 else f"…{who[-11:]}" for who in ids]
     turned = max(map(len, labels)) > 3

@@ -7,15 +7,26 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from popk.report.plots.style import DEEP, GREY, INK, PALE, SKY, WARM, canvas, plain, svg, with_unit
+from popk.report.plots.style import (
+    COLOURS,
+    DOUBLE,
+    GREY,
+    INK,
+    LINES,
+    MARKERS,
+    PALE,
+    WARM,
+    canvas,
+    plain,
+    styled,
+    svg,
+    with_unit,
+)
 
 if TYPE_CHECKING:
     from popk.analysis.power.overview import Overview
     from popk.analysis.power.plans import Plans
 
-LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)), (0, (8, 2)), (0, (3, 1)))
-COLOURS = (INK, DEEP, WARM, SKY)
-MARKERS = "osD^vP*X"
 HEADING = "SYNTHETIC TRIALS"
 PANELS = {
     "excludes_90": "90 % interval excludes 1",
@@ -23,6 +34,8 @@ PANELS = {
     "not_relevant": "verdict: no relevant effect",
     "unknown": "verdict: cannot tell",
 }
+TESTS = {"lr": "likelihood ratio, p < 0.05", "bayes_factor": "BF01 < 1/3"}
+"""Beside them, one in each row, where the likelihood-ratio test was made."""
 
 
 def of_power(found: "Overview") -> dict[str, str]:
@@ -31,12 +44,17 @@ def of_power(found: "Overview") -> dict[str, str]:
     return {f"{name}.svg": svg(figure) for name, figure in figures.items() if figure is not None}
 
 
+@styled
 def power(found: "Overview") -> Figure:
     """Shares of trials by true ratio, a line for each number of infants, with two errors."""
     own = found.power
-    figure = canvas(9.0, 6.4, f"{own.effect}: {own.label}; {HEADING}")
-    panels = figure.subplots(2, 2, sharex=True, sharey=True)
-    for axes, (name, title) in zip(panels.flat, PANELS.items(), strict=True):
+    rows = np.array(list(PANELS)).reshape(2, 2)
+    if np.isfinite(own.cells["lr"].to_numpy(float)).any():
+        rows = np.column_stack([rows, list(TESTS)])
+    figure = canvas(DOUBLE, 5.4, f"{own.effect}: {own.label}; {HEADING}")
+    panels = figure.subplots(*rows.shape, sharex=True, sharey=True)
+    titles = PANELS | TESTS
+    for axes, name in zip(panels.flat, rows.flat, strict=True):
         for i, infants in enumerate(own.infants):
             cells = own.cells.xs(infants, level="infants").sort_index()
             ratio = cells.index.to_numpy(float)
@@ -51,24 +69,25 @@ def power(found: "Overview") -> Figure:
         axes.axvline(1.0, color=GREY, linewidth=0.7, linestyle=":")
         axes.axvspan(*own.no_effect, facecolor="none", edgecolor="0.8", hatch="..", linewidth=0,
                      zorder=-1)  # fmt: skip
-        axes.set_title(title, fontsize=9)
+        axes.set_title(titles[str(name)])
         axes.set_ylim(0, 1)
         plain(axes, "", "")
         _by_ratio(axes, own.ratios)
     for axes in panels[1]:
-        axes.set_xlabel("true ratio (dotted field: taken for no effect)", fontsize=9)
-    figure.supylabel("share of trials (band: ± 2 Monte Carlo errors)", fontsize=9)
+        axes.set_xlabel("true ratio\n(dotted field: taken for no effect)", fontsize=8)
+    figure.supylabel("share of trials (band: ± 2 Monte Carlo errors)", fontsize=8)
     figure.legend(loc="outside lower center", ncols=min(len(own.infants), 6), fontsize=8,
                   frameon=False)  # fmt: skip
     return figure
 
 
+@styled
 def width(found: "Overview") -> Figure | None:
     """Width of the interval by number of infants, beside what is expected; None of one size."""
     own = found.power
     if len(own.infants) < 2:
         return None
-    figure = canvas(5.6, 3.8, f"90 % interval of the ratio; {HEADING}")
+    figure = canvas(5.0, 3.3, f"90 % interval of the ratio; {HEADING}")
     axes = plain(figure.subplots(), "infants", "upper over lower bound")
     ratio = min(own.ratios, key=lambda r: abs(np.log(r)))
     cells = own.cells.xs(ratio, level="ratio").sort_index()
@@ -93,12 +112,15 @@ def of_plans(found: "Plans") -> dict[str, str]:
     return {"times.svg": svg(times(found))}
 
 
+@styled
 def times(found: "Plans") -> Figure:
     """What one further sample of each infant would add, by its time, for each parameter."""
     table = found.times
     names = [str(c).removeprefix("information_") for c in table if "information_" in str(c)]
     references = [r for r in ("start", "end") if r in set(table["reference"])]
-    figure = canvas(3.8 * len(references) + 0.6, 3.6, f"one further sample: {found.model}")
+    figure = canvas(
+        min(3.8 * len(references) + 0.6, DOUBLE), 3.2, f"one further sample: {found.model}"
+    )
     panels = figure.subplots(1, len(references), squeeze=False, sharey=True)[0]
     for axes, reference in zip(panels, references, strict=True):
         own = table[(table["reference"] == reference) & (table["time"] > 0)]

@@ -1,6 +1,11 @@
 """Calibration: a sound program passes, a broken likelihood or sampler is caught."""
 
 import math
+import os
+import pickle
+import signal
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,20 +13,25 @@ import jax
 import numpy as np
 import pytest
 
+import popk.analysis.calibration.trials
 import popk.inference.batch
 import popk.inference.lockstep
 import popk.population.residual
-from popk.analysis.calibration.calibration import assay_limit, calibrate, verdicts_of
+from popk.analysis.calibration.calibration import assay_limit, calibrate, gathered, planned
+from popk.analysis.calibration.trials import done, drawn
 from popk.analysis.calibration.uniform import THIN, band, deviation, ecdf, p_of
+from popk.analysis.calibration.verdicts import verdicts_of
 from popk.data.nonmem.read import read_data
 from popk.population.model import Model
 from popk.spec.fit import DataSpec, Dose, Sampler
 from popk.spec.model import ModelSpec
 from popk.spec.problem import PopkError
+from popk.study.cluster import connected
+from popk.study.work import run
 
-SUBJECTS, WAVE = 12, 44
-"""Trials of a wave for so many subjects; fewer would be another program."""
-REPLICATES = 2 * WAVE
+SUBJECTS, WAVE = 12, 64
+"""Trials of a piece; fewer would be another program."""
+REPLICATES = 88
 RATE = np.linspace(2.0, 6.0, SUBJECTS).round(2)
 
 
@@ -196,24 +206,71 @@ def test_at_a_truth_far_out_in_the_prior_coverage_does_not_fail(chosen):
     assert outcomes(chosen)["coverage, population"] == "look here"
 
 
-@pytest.mark.slow  # the command that is interrupted has a test of its own
-def test_an_interrupted_calibration_goes_on(design, sound):
-    kept: dict[int, Any] = {}
+@pytest.fixture(scope="module")
+def pieces(design):
+    return planned(jax.random.key(1), model("sound"), design, REPLICATES).pieces
 
-    def stop(parts):
-        kept.update(parts)
-        raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        calibrate(jax.random.key(1), model("sound"), design, REPLICATES, keep=stop)
-    assert len(kept) == 1
-    told = []
-    found = calibrate(jax.random.key(1), model("sound"), design, REPLICATES, done=kept,
-                      watch=lambda *given: told.append(given))  # fmt: skip
-    assert told[0][:2] == (REPLICATES, REPLICATES)
-    assert told[0][2] == 0.0
-    np.testing.assert_array_equal(found.ranks, sound.ranks)
-    np.testing.assert_array_equal(found.individuals, sound.individuals)
+def test_trials_do_not_depend_on_how_they_are_cut(pieces):
+    """The data of a trial are those of its number."""
+    first, second = pieces
+    assert [(p.first, p.trials, p.wave) for p in pieces] == [(0, 64, 64), (64, 24, 64)]
+    cut = replace(first, first=40, trials=30)
+    whole = [np.concatenate([drawn(p).values for p in (first, second)])[40:70], drawn(cut).values]
+    np.testing.assert_allclose(*whole, rtol=1e-12)
+    truth = [np.r_[drawn(first).truth["TVCL"], drawn(second).truth["TVCL"]][40:70],
+             drawn(cut).truth["TVCL"]]  # fmt: skip
+    np.testing.assert_allclose(*truth, rtol=1e-12)
+
+
+def test_a_piece_that_was_sent_gives_the_same_bit_for_bit(pieces, sound):
+    again = done(pickle.loads(pickle.dumps(pieces[1])))
+    np.testing.assert_array_equal(again.ranks, sound.ranks[WAVE:])
+    np.testing.assert_array_equal(again.rhat, sound.trials["rhat"][WAVE:])
+
+
+def test_all_pieces_have_one_layout(design):
+    """Rows that are below the limit in any trial come last in all: one program for all pieces."""
+    work = planned(jax.random.key(1), model("sound"), design, 100, below=1.0)
+    low = [drawn(piece).values < 1.0 for piece in work.pieces]
+    ever = np.any([own.any(axis=0) for own in low], axis=0)
+    assert ever.any()
+    layouts = set()
+    for piece, own in zip(work.pieces, low, strict=True):
+        np.testing.assert_array_equal(piece.censorable, ever)
+        events = popk.analysis.calibration.trials._assayed(piece, drawn(piece))
+        np.testing.assert_array_equal(events.censored.sum(axis=1), own.sum(axis=1))
+        assert events.slots is not None
+        layouts.add((events.dv.shape[1:], events.slots.count))
+    assert [piece.trials for piece in work.pieces] == [64, 36]
+    assert len(layouts) == 1
+
+
+def bits(found):
+    return [found.ranks.to_numpy().tobytes(), found.parameters.to_csv(), found.individuals.to_csv(),
+            found.trials.to_csv()]  # fmt: skip
+
+
+def deadly(piece):
+    """The first worker that begins the second piece dies."""
+    flag = Path(piece.data.source).with_name("killed")
+    if piece.first and not flag.exists():
+        flag.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return done(piece)
+
+
+@pytest.mark.slow
+def test_workers_give_the_same_bit_for_bit_also_if_one_dies(design, sound):
+    for count in (1, 2):
+        with connected(dask=count) as client:
+            again = calibrate(jax.random.key(1), model("sound"), design, REPLICATES, client=client)
+        assert bits(again) == bits(sound)
+    work = planned(jax.random.key(1), model("sound"), design, REPLICATES)
+    with connected(dask=2) as client:
+        parts = run(deadly, work.pieces, client=client)
+    assert Path(design.source).with_name("killed").exists()
+    assert bits(gathered(work, parts, 0.0)) == bits(sound)
 
 
 def test_trials_that_miss_the_gate_are_counted(design, monkeypatch):

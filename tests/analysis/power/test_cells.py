@@ -13,7 +13,8 @@ TRIALS = pd.DataFrame(
         "ratio": [0.5, 0.6, 1.0, 1.3], "q2_5": [0.3, 0.4, 0.8, 0.99], "q5": [0.4, 0.5, 0.85, 1.01],
         "q95": [0.7, 0.9, 1.1, 1.7], "q97_5": [0.75, 1.1, 1.2, 1.8], "inside": [0.0, 0.1, 0.9, 0.3],
         "verdict": [0, 2, 1, 2], "BF01": [0.01, 0.5, 4.0, 0.3],
-        "wilcoxon": [0.001, 0.04, 0.5, 0.06],
+        "wilcoxon": [0.001, 0.04, 0.5, 0.06], "spearman": [0.2, 0.01, 0.02, 0.03],
+        "lr": [0.01, math.nan, 0.2, 0.04],
         "passed": [True, True, False, True], "method": [0, 1, 2, 0],
         "rhat": [1.001, 1.002, 1.02, 1.005], "draws": [1600, 1600, 4000, 1600],
     },
@@ -31,7 +32,10 @@ def test_shares_of_trials():
     assert (row["below_90"], row["above_90"]) == (0.5, 0.25)
     assert (row["relevant"], row["not_relevant"], row["unknown"]) == (0.25, 0.25, 0.5)
     assert row["bayes_factor"] == 0.5
+    assert row["bayes_factor_none"] == 0.25
     assert row["wilcoxon"] == 0.5
+    assert row["spearman"] == 0.75
+    assert row["lr"] == 0.5  # a search that has not ended rejects nothing
     assert row["coverage"] == 0.5
     assert row["width"] == pytest.approx(np.mean(np.log(TRIALS["q95"] / TRIALS["q5"])))
     assert (row["missed"], row["refitted"], row["rhat"]) == (1, 2, 1.02)
@@ -40,8 +44,10 @@ def test_shares_of_trials():
 
 
 def test_a_criterion_without_values_has_no_rate():
-    row = cells(TRIALS.assign(BF01=math.nan)).loc[(10, 0.6)]
+    row = cells(TRIALS.assign(BF01=math.nan, lr=math.nan)).loc[(10, 0.6)]
     assert math.isnan(row["bayes_factor"])
+    assert math.isnan(row["bayes_factor_none"])
+    assert math.isnan(row["lr"])
     assert row["wilcoxon"] == 0.5
 
 

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from popk.analysis.power.expected_power import MOST_INFANTS, expected_power, infants_for
+from popk.analysis.power.expected_power import (
+    MOST_INFANTS,
+    expected_power,
+    infants_for,
+    infants_for_power,
+    infants_for_width,
+)
 from popk.analysis.power.information import expected
 from popk.spec.problem import PopkError
 
@@ -40,6 +46,39 @@ def test_a_width_that_no_number_reaches(found):
     assert "wider interval" in problem.cure
     with pytest.raises(PopkError, match="above 0"):
         infants_for(found, 0.0)
+
+
+def test_the_number_for_a_width_of_the_interval(found):
+    number = infants_for_width(found, 1.5)
+    assert number == infants_for(found, np.log(1.5) / (2 * norm.ppf(0.95)), prior=True)
+    # Of the prior alone the interval is narrower than that: one infant in each group
+    assert infants_for_width(found, 100.0) == 2
+
+
+@pytest.mark.parametrize("ratio", [0.7, 1.4])
+def test_the_number_for_a_power(found, ratio):
+    number = infants_for_power(found, ratio, 0.8)
+    assert expected_power(found.resized(number), ratio) >= 0.8
+    assert expected_power(found.resized(number - 1), ratio) < 0.8
+
+
+@pytest.mark.parametrize(
+    ("ask", "words"),
+    [
+        (lambda f: infants_for_width(f, 1.0), "above 1"),
+        (lambda f: infants_for_width(f, 1.0001), f"at most {MOST_INFANTS:,} infants"),
+        (lambda f: infants_for_power(f, 1.0, 0.8), "other than 1"),
+        (lambda f: infants_for_power(f, 0.7, 1.0), "below 1"),
+        (lambda f: infants_for_power(f, 0.9999, 0.9), f"at most {MOST_INFANTS:,} infants"),
+        (lambda f: infants_for_width(replace(f, effect=""), 1.5), "an effect"),
+    ],
+)
+def test_what_no_number_reaches(found, ask, words):
+    with pytest.raises(PopkError) as error:
+        ask(found)
+    (problem,) = error.value.problems
+    assert words in problem.expected
+    assert problem.cure
 
 
 def test_without_the_prior_it_is_the_power_of_a_wald_test(found):

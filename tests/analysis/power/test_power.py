@@ -28,8 +28,9 @@ def told():
 @pytest.fixture(scope="module")
 def found(steady, plan, told):
     return power(
-        steady, plan, [1.0, 0.5], [8], TRIALS, values=TRUTH, watch=lambda *news: told.append(news)
-    )
+        steady, plan, [1.0, 0.5], [8], TRIALS, values=TRUTH, likelihood_ratio=False,
+        watch=lambda *news: told.append(news),
+    )  # fmt: skip
 
 
 def test_each_cell_has_its_rates(found, told):
@@ -67,12 +68,13 @@ def test_who_computes_makes_no_difference(steady, plan, found):
         assert key == found.key
         return [function(piece) for piece in reversed(pieces)][::-1]
 
-    again = power(steady, plan, [0.5, 1.0], [8], TRIALS, values=TRUTH, run=one_by_one)
+    again = power(steady, plan, [0.5, 1.0], [8], TRIALS, values=TRUTH, run=one_by_one,
+                  likelihood_ratio=False)  # fmt: skip
     pd.testing.assert_frame_equal(again.trials, found.trials, check_exact=True)
 
 
 def test_a_cell_does_not_depend_on_the_grid(steady, plan, found):
-    alone = power(steady, plan, [0.5], [8], TRIALS, values=TRUTH)
+    alone = power(steady, plan, [0.5], [8], TRIALS, values=TRUTH, likelihood_ratio=False)
     pd.testing.assert_frame_equal(
         alone.trials, found.trials.xs(0.5, level="ratio", drop_level=False), check_exact=True
     )
@@ -141,6 +143,14 @@ def test_power_and_error_rates_are_those_of_a_normal_test(steady, plan):
         assert abs(row["excludes_90"] - expected) < 4 * row["excludes_90_error"] + 0.03
         assert abs(row["coverage"] - 0.9) < 4 * row["coverage_error"] + 0.02
         assert row["width"] == pytest.approx(2 * 1.645 * error * math.sqrt(shrunk), rel=0.05)
+    # The likelihood ratio knows no prior; Wilks' 5 % at 40 infants are a little more
+    shift = math.log(0.75) / error
+    expected = norm.cdf(-shift - 1.96) + norm.cdf(shift - 1.96)
+    row = found.cells.loc[(infants, 0.75)]
+    assert abs(row["lr"] - expected) < 4 * row["lr_error"] + 0.03
+    row = found.type_one.loc[infants]
+    assert -4 * row["lr_error"] < row["lr"] - 0.05 < 4 * row["lr_error"] + 0.03
+    assert row["lr_left"] == 0
     wilcoxon = found.type_one.loc[infants]
     assert abs(wilcoxon["wilcoxon"] - 0.05) < 4 * wilcoxon["wilcoxon_error"] + 0.01
     assert found.missed == 0

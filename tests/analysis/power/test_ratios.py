@@ -11,8 +11,8 @@ from scipy.stats import norm
 
 from popk.analysis.covariates.effects import Contrast, ratio_draws
 from popk.analysis.power.ratios import coefficient, log_ratio_draws, ratio_of, truth_of
-from popk.spec.model import CovariateEffect
 from popk.spec.problem import PopkError
+from popk.spec.relations import CovariateEffect
 
 NORMAL = {"prior": "normal", "loc": 0.0, "scale": 0.5}
 RELATIONS = {

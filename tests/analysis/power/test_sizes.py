@@ -63,6 +63,13 @@ def test_reached_at_once():
     assert found.loc[0.3, "words"] == "10 or fewer"
 
 
+def test_a_test_that_was_not_made():
+    unknown = made_of(one_sided, RATIOS, INFANTS, lr=lambda r, n: np.full_like(r, np.nan))
+    found = smallest(unknown, "lr")
+    assert set(found["words"]) == {"not known"}
+    assert np.isnan(found["infants"].to_numpy(float)).all()
+
+
 @pytest.mark.parametrize(
     ("criterion", "at", "infants", "found"),
     [

@@ -8,8 +8,9 @@ import jax
 import numpy as np
 import pytest
 
+from popk.analysis.layout import layout
 from popk.analysis.power.power import planned
-from popk.analysis.power.trials import METHODS, _layout, _observed, done, fingerprint, simulated
+from popk.analysis.power.trials import METHODS, done, events_of, fingerprint, simulated
 from popk.population.events import arrange
 from tests.analysis.power.conftest import OMEGA, SIGMA, TRUTH, TVCL
 
@@ -17,7 +18,9 @@ INFANTS = 8
 
 
 def grid_of(model, plan, ratios=(0.6, 1.0), trials=16, **options):
-    return planned(model, plan, ratios, [INFANTS], trials, values=TRUTH, **options)
+    return planned(
+        model, plan, ratios, [INFANTS], trials, values=TRUTH, likelihood_ratio=False, **options
+    )
 
 
 @pytest.fixture(scope="module")
@@ -91,12 +94,12 @@ def test_rows_of_a_layout_are_the_observations_of_the_file(steady, plan):
     arranged, _ = arrange(steady.spec, piece.data)
     expected = np.asarray(steady.predict(values, arranged).log_concentration)[arranged.observed]
     for mask in (None, censorable):
-        layout = _layout(piece, mask)
-        log_c = np.asarray(steady.predict(values, layout.events).log_concentration)
-        np.testing.assert_allclose(log_c[layout.row], expected, rtol=1e-12)
-    assert layout.events.slots is not None
-    assert layout.events.slots.count >= censorable.sum()
-    assert (layout.row[censorable] >= layout.row[~censorable].max()).all()
+        own = layout(piece.model, piece.data, mask)
+        log_c = np.asarray(steady.predict(values, own.events).log_concentration)
+        np.testing.assert_allclose(log_c[own.row], expected, rtol=1e-12)
+    assert own.events.slots is not None
+    assert own.events.slots.count >= censorable.sum()
+    assert (own.row[censorable] >= own.row[~censorable].max()).all()
 
 
 def test_what_lies_below_the_limit_is_censored(steady, plan):
@@ -107,15 +110,12 @@ def test_what_lies_below_the_limit_is_censored(steady, plan):
     assert ever.any()
     for piece, low in zip(pieces, below, strict=True):
         np.testing.assert_array_equal(piece.censorable, ever)
-        events = _observed(piece, simulated(piece))
-        row = _layout(piece, piece.censorable).row
+        events = events_of(piece)
+        row = layout(piece.model, piece.data, piece.censorable).row
         np.testing.assert_array_equal(events.censored[:, row], low)
         assert (events.upper[events.censored] == 450.0).all()
         np.testing.assert_array_equal(events.dv[:, row][~low], simulated(piece)[~low])
-    shapes = {
-        tuple(np.shape(a) for a in jax.tree.leaves(_observed(piece, simulated(piece))))
-        for piece in pieces
-    }
+    shapes = {tuple(np.shape(a) for a in jax.tree.leaves(events_of(piece))) for piece in pieces}
     assert len(shapes) == 1  # one program for all
 
 
