@@ -88,7 +88,7 @@ DRAWN = {
 }
 
 
-@pytest.fixture(scope="module", params=[1, 120])
+@pytest.fixture(scope="module", params=[1, 60])
 def checks(request):
     return made(request.param)
 

@@ -51,7 +51,7 @@ def test_sensitivities_and_diagnoses_stand_beside_the_intervals(table):
     figure = of_sensitivity(table, synthetic=True)
     said = "\n".join(text for text, _ in texts(figure))
     for expected in ("SYNTHETIC DATA", "TVCL\n0.9 (0.81 to 0.99)", "prior-data conflict",
-                     "p < 0.001", "prior 0.01   likelihood 0.12", "data alone"):  # fmt: skip
+                     "0.01   0.12   < 0.001", "p of their conflict", "data alone"):  # fmt: skip
         assert expected in said
     assert "SYNTHETIC" not in "".join(text for text, _ in texts(of_sensitivity(table)))
     assert not overlapping(figure)

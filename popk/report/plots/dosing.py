@@ -5,7 +5,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from popk.report.plots.style import DEEP, INK, PALE, SKY, WARM, canvas, plain, svg, with_unit
+from popk.report.plots.style import (
+    DEEP,
+    DOUBLE,
+    INK,
+    PALE,
+    SKY,
+    WARM,
+    canvas,
+    plain,
+    styled,
+    svg,
+    with_unit,
+)
 
 if TYPE_CHECKING:
     from popk.analysis.dosing.attainment import Attainment
@@ -19,12 +31,13 @@ def of_attainment(found: "Attainment") -> dict[str, str]:
     return {"attainment.svg": svg(attainment(found))}
 
 
+@styled
 def attainment(found: "Attainment") -> Figure:
     """Probability of a Css in the window by dose: everyone with a band, and each age group."""
     bases = list(dict.fromkeys(found.curves["basis"]))
     low, high = found.window
     figure = canvas(
-        3.4 * len(bases) + 0.4, 4.0,
+        min(3.4 * len(bases) + 0.4, DOUBLE), 3.4,
         f"probability that Css lies in {low:g} to {high:g} {found.unit}; {RESEARCH}",
         found.synthetic,
     )  # fmt: skip

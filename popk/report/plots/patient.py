@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from popk.report.plots.dosing import RESEARCH
 from popk.report.plots.style import (
     DEEP,
+    DOUBLE,
     GREY,
     INK,
     PALE,
@@ -17,6 +18,7 @@ from popk.report.plots.style import (
     canvas,
     plain,
     points,
+    styled,
     svg,
     with_unit,
 )
@@ -32,11 +34,12 @@ def of_patient(found: "PatientDose") -> dict[str, str]:
     return {"dose.svg": svg(patient(found))}
 
 
+@styled
 def patient(found: "PatientDose") -> Figure:
     """Left the course with its samples, right Css by rate with the target, if there is any."""
     panels = 2 if found.present is not None else 1
     heading = f"ID {found.id}; {RESEARCH}"
-    figure = canvas(4.6 * panels + 0.8, 3.9, heading, found.synthetic)
+    figure = canvas(DOUBLE if panels == 2 else 4.8, 3.5, heading, found.synthetic)
     left, *right = figure.subplots(1, panels, squeeze=False)[0]
     _course(left, found)
     for axes in right:

@@ -6,7 +6,19 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from popk.report.plots.style import DEEP, GREY, INK, SKY, WARM, canvas, plain, svg, with_unit
+from popk.report.plots.style import (
+    DEEP,
+    DOUBLE,
+    GREY,
+    INK,
+    SKY,
+    WARM,
+    canvas,
+    plain,
+    styled,
+    svg,
+    with_unit,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,13 +43,14 @@ def of_simulation(found: "Simulation") -> dict[str, str]:
     return {f"{name}.svg": svg(figure) for name, figure in figures.items() if figure is not None}
 
 
+@styled
 def profiles(found: "Simulation") -> Figure:
     """Median, middle half and 90 % band of the concentration over time, a panel for a regimen."""
     names = _regimens(found)
     columns = min(COLUMNS, len(names))
     rows = -(-len(names) // columns)
     figure = canvas(
-        max(3.4 * columns, 6.0), 0.8 + 2.7 * rows,
+        DOUBLE, 0.9 + 2.3 * rows,
         f"concentration: median, 50 % and 90 % bands; {_varied(found)}", found.synthetic,
     )  # fmt: skip
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
@@ -50,7 +63,7 @@ def profiles(found: "Simulation") -> Figure:
         if "measured_q5" in own:
             for edge in ("measured_q5", "measured_q95"):
                 axes.plot(day, own[edge], color=GREY, linewidth=0.8, linestyle=":")
-        axes.set_title(f"{name}", fontsize=9, parse_math=False)
+        axes.set_title(name, parse_math=False)
         axes.set_ylim(bottom=0)
         plain(axes, "", "").tick_params(labelbottom=True)
     for axes in panels.flat[len(names) :]:
@@ -58,18 +71,19 @@ def profiles(found: "Simulation") -> Figure:
     figure.supxlabel(
         "time (day)"
         + ("; dotted: 90 % of measured values" if "measured_q5" in found.bands else ""),
-        fontsize=9,
+        fontsize=8,
     )
-    figure.supylabel(with_unit("concentration", found.units["Css"]), fontsize=9)
+    figure.supylabel(with_unit("concentration", found.units["Css"]), fontsize=8)
     return figure
 
 
+@styled
 def medians(found: "Simulation") -> Figure | None:
     """The medians of all regimens in one picture; None of a single regimen."""
     names = _regimens(found)
     if len(names) < 2:
         return None
-    figure = canvas(7.0, 3.6, "median concentration by regimen", found.synthetic)
+    figure = canvas(DOUBLE, 3.3, "median concentration by regimen", found.synthetic)
     axes = plain(figure.subplots(), "time (day)", with_unit("concentration", found.units["Css"]))
     for i, name in enumerate(names):
         own = found.bands[found.bands["regimen"] == name]
@@ -82,6 +96,7 @@ def medians(found: "Simulation") -> Figure | None:
     return figure
 
 
+@styled
 def css_by_age(found: "Simulation") -> Figure | None:
     """Css by age group and regimen: median, middle half and 90 % range; None without Css."""
     if "Css" not in found.summary.index.get_level_values("quantity"):
@@ -90,7 +105,7 @@ def css_by_age(found: "Simulation") -> Figure | None:
     groups = _groups(own)
     names = [name for name in _regimens(found) if own.loc[name, "Css"].notna().any()]
     figure = canvas(
-        max(5.0, 1.2 + 0.42 * len(groups) * len(names) + 0.5 * len(groups)), 3.6,
+        DOUBLE, 3.3,
         "Css by age: median, middle half, 90 % range", found.synthetic,
     )  # fmt: skip
     axes = plain(figure.subplots(), "age", with_unit("Css", found.units["Css"]))
@@ -122,6 +137,7 @@ def css_by_age(found: "Simulation") -> Figure | None:
     return figure
 
 
+@styled
 def exposure(found: "Simulation") -> Figure | None:
     """AUC and time above or below each threshold, by regimen; None of a single regimen."""
     names = _regimens(found)
@@ -130,7 +146,7 @@ def exposure(found: "Simulation") -> Figure | None:
     quantities = ["AUC", *(q for q in found.units if str(q).startswith(("above ", "below ")))]
     table = found.summary.xs("all", level="group")
     figure = canvas(
-        max(6.0, 3.2 * len(quantities)), 1.2 + 0.34 * len(names),
+        DOUBLE, 1.1 + 0.3 * len(names),
         "exposure by regimen: median and 90 % range", found.synthetic,
     )  # fmt: skip
     panels = figure.subplots(1, len(quantities), squeeze=False, sharey=True)
@@ -143,8 +159,6 @@ def exposure(found: "Simulation") -> Figure | None:
             axes.plot([low, high], [i, i], color=DEEP, linewidth=1.6)
             axes.plot(middle, i, "o", color=INK, markersize=5)
         plain(axes, with_unit(quantity, found.units[quantity]), "")
-        axes.xaxis.label.set_fontsize(8)
-        axes.tick_params(labelsize=8)
         axes.set_xlim(left=0)
         axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.xaxis.set_major_formatter("{x:,.0f}")

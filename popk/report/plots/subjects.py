@@ -4,70 +4,83 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
+from popk.report.labels import short
 from popk.report.plots.style import (
     DEEP,
+    DOUBLE,
     GREY,
     INK,
     PALE,
     SKY,
     WARM,
+    beneath,
     canvas,
+    narrow,
     plain,
     points,
+    styled,
     with_unit,
 )
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from popk.analysis.asked import Analyses
     from popk.analysis.checking.checks import Checks
 
-ROWS, COLUMNS = 4, 4
+ROWS, COLUMNS = 5, 4
 NAMED = 30
 """Most subjects that have their names on an axis."""
 
 
-def individuals(checks: "Checks") -> list[Figure]:
-    """Each subject's samples on its own and the population's band, sixteen subjects a page."""
+@styled
+def individuals(checks: "Checks | Analyses", width: float = DOUBLE) -> list[Figure]:
+    """Each subject's samples on its own and the population's band, twenty subjects a page."""
     table, curves = checks.observations, checks.profiles
     ids = list(dict.fromkeys(curves["ID"]))
+    across = 2 if narrow(width) else COLUMNS
     pages = []
-    for first in range(0, len(ids), ROWS * COLUMNS):
-        own = ids[first : first + ROWS * COLUMNS]
-        columns = min(COLUMNS, len(own))
+    for first in range(0, len(ids), ROWS * across):
+        own = ids[first : first + ROWS * across]
+        columns = min(across, len(own))
         rows = -(-len(own) // columns)
-        figure = canvas(
-            2.6 * max(columns, 3), 0.9 + 2.1 * rows,
-            "individual (blue line, 90 % band) and population (grey, 90 % band) concentrations",
-            checks.synthetic,
-        )  # fmt: skip
+        figure = canvas(width, 0.9 + 1.55 * rows, "individual and population concentrations",
+                        checks.synthetic)  # fmt: skip
         panels = figure.subplots(rows, columns, squeeze=False)
         for axes, who in zip(panels.flat, own, strict=False):
             _individual(axes, curves[curves["ID"] == who], table[table["ID"] == who], who)
         for axes in panels.flat[len(own) :]:
             axes.set_visible(False)
-        figure.supxlabel(with_unit("time", checks.time_unit), fontsize=9)
-        figure.supylabel(with_unit("concentration", checks.concentration_unit), fontsize=9)
+        # Not the figure's own label: a legend below all panels would stand on it
+        for axes in panels.flat[max(len(own) - columns, 0) : len(own)]:
+            axes.set_xlabel(with_unit("time", checks.time_unit))
+        figure.supylabel(with_unit("concentration", checks.concentration_unit), fontsize=8)
+        beneath(figure, 3)
         pages.append(figure)
     return pages
 
 
-def _individual(axes, curve, samples, who: str) -> None:
+def _individual(axes: "Axes", curve, samples, who: str) -> None:
     x = curve["TIME"].to_numpy(float)
-    axes.fill_between(x, curve["population_low"], curve["population_high"], color=PALE, linewidth=0)
-    axes.plot(x, curve["population"], color=GREY, linewidth=0.8, linestyle="--")
-    axes.fill_between(
-        x, curve["individual_low"], curve["individual_high"], color=SKY, alpha=0.6, linewidth=0
-    )
-    axes.plot(x, curve["individual"], color=DEEP, linewidth=1.1)
+    axes.fill_between(x, curve["population_low"], curve["population_high"], color=PALE,
+                      linewidth=0, label="population, 90 % band")  # fmt: skip
+    axes.plot(x, curve["population"], color=GREY, linewidth=0.8, linestyle="--",
+              label="population, median")  # fmt: skip
+    axes.fill_between(x, curve["individual_low"], curve["individual_high"], color=SKY, alpha=0.6,
+                      linewidth=0, label="individual, 90 % band")  # fmt: skip
+    axes.plot(x, curve["individual"], color=DEEP, linewidth=1.1, label="individual, median")
     censored = samples["censored"].to_numpy(bool)
-    points(axes, samples["TIME"], samples["DV"], censored, colour=INK)
-    axes.set_title(f"ID {who}", fontsize=8, pad=2, parse_math=False)
+    points(axes, samples["TIME"], samples["DV"], censored, colour=INK, size=10.0,
+           labels=("observation", "censored, at its limit"))  # fmt: skip
+    axes.set_title(f"ID {who}", fontsize=7.5, pad=2, parse_math=False)
     axes.set_ylim(bottom=0)
-    axes.tick_params(labelsize=7)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain(axes, "", "")
 
 
-def etas(checks: "Checks") -> Figure | None:
+@styled
+def etas(checks: "Checks | Analyses", width: float = DOUBLE) -> Figure | None:
     """Each eta against each covariate at baseline; None without either."""
     found = checks.etas
     tests = found.tests
@@ -76,14 +89,19 @@ def etas(checks: "Checks") -> Figure | None:
     if not names or not covariates:
         return None
     shrunk = ", ".join(f"{n} {100 * s:.0f} %" for n, s in found.shrinkage.items() if s == s)
+    across = min(len(covariates), 2 if narrow(width) else max(COLUMNS, min(len(covariates), 5)))
+    folded = -(-len(covariates) // across)  # rows of one parameter
     figure = canvas(
-        max(2.1 * len(covariates), 5.0), 0.8 + 2.1 * len(names),
+        width, 0.8 + 1.7 * len(names) * folded,
         f"etas against covariates; shrinkage: {shrunk}", checks.synthetic,
     )  # fmt: skip
-    panels = figure.subplots(len(names), len(covariates), squeeze=False, sharey="row")
+    panels = figure.subplots(len(names) * folded, across, squeeze=False, sharey="row")
+    for axes in panels.flat:
+        axes.set_visible(False)
     for i, name in enumerate(names):
         for j, covariate in enumerate(covariates):
-            axes = panels[i, j]
+            axes = panels[i * folded + j // across, j % across]
+            axes.set_visible(True)
             x, y = found.values[covariate], found.values[name].to_numpy(float)
             axes.axhline(0.0, color=GREY, linewidth=0.8)
             words = x.astype(str) if x.dtype == object else x
@@ -92,22 +110,37 @@ def etas(checks: "Checks") -> Figure | None:
             p = row["p_holm"]
             told = "" if p != p else f"p {p:.2g}" if row["rho"] != row["rho"] else (
                 f"ρ {row['rho']:.2f}, p {p:.2g}")  # fmt: skip
-            axes.set_title(told, fontsize=8, pad=2)
-            plain(axes, with_unit(covariate, found.units.get(covariate, "")) if i == len(names) - 1
-                  else "", f"eta of {name} (log scale)" if j == 0 else "")  # fmt: skip
-            axes.tick_params(labelsize=8)
+            axes.set_title(told, fontsize=7, pad=3)
+            last = i == len(names) - 1 or folded > 1
+            plain(axes, with_unit(covariate, found.units.get(covariate, "")) if last else "",
+                  f"eta of {name}\n(log scale)" if j % across == 0 else "")  # fmt: skip
+            axes.margins(0.08)
+            _codes(axes, words)
     return figure
 
 
-def outliers(checks: "Checks") -> Figure:
+def _codes(axes: "Axes", values) -> None:
+    """A covariate of a few codes, or levels, has a tick for each and room beside them."""
+    codes = list(dict.fromkeys(values))
+    if isinstance(codes[0], str):
+        axes.set_xticks(range(len(codes)), [short(code) for code in codes], parse_math=False)
+    elif len(codes) <= 3 and all(float(code).is_integer() for code in codes):
+        axes.set_xticks(codes, [f"{code:g}" for code in codes])
+    else:
+        return
+    axes.margins(x=0.3)
+
+
+@styled
+def outliers(checks: "Checks | Analyses", width: float = DOUBLE) -> Figure:
     """How far out each subject lies, and how much the fit hangs on it."""
     found = checks.outliers
     table = found.subjects
     names = [str(c).removeprefix("z_") for c in table if str(c).startswith("z_")]
     hangs = bool(table["pareto_k"].notna().any())
-    figure = canvas(max(6.0, min(0.26 * len(table), 11.0)), 4.6 if hangs else 3.0,
-                    "subjects far out (upper) and on which the fit hangs (lower)" if hangs
-                    else "subjects far out", checks.synthetic)  # fmt: skip
+    words = "subjects far out"
+    words += " (upper) and on which the fit hangs (lower)" if hangs else ""
+    figure = canvas(width, 4.2 if hangs else 2.8, words, checks.synthetic)
     panels = figure.subplots(2 if hangs else 1, 1, sharex=True, squeeze=False)[:, 0]
     place = np.arange(len(table))
     upper = panels[0]
@@ -115,9 +148,9 @@ def outliers(checks: "Checks") -> Figure:
     upper.axhline(0.0, color=GREY, linewidth=0.8)
     for name, marker, colour in zip(names, ("o", "^", "s", "D"), (DEEP, WARM, INK, GREY),
                                     strict=False):  # fmt: skip
-        upper.plot(place, table[f"z_{name}"], marker, color=colour, markersize=4.5, label=name)
+        upper.plot(place, table[f"z_{name}"], marker, color=colour, markersize=4, label=name)
     plain(upper, "", "eta (SD of the population)")
-    upper.legend(fontsize=8, frameon=False, ncols=len(names) or 1, loc="lower left")
+    upper.margins(y=0.1)
     if hangs:
         panels[1].axhline(0.7, color=INK, linewidth=0.8, linestyle="--")
         panels[1].plot(place, table["pareto_k"], "o", color=INK, markersize=4)
@@ -126,30 +159,40 @@ def outliers(checks: "Checks") -> Figure:
     last.set_xlabel("ID")
     # With many subjects only those that stand out have their names
     far = set(found.named_subjects) | set(found.influential[0])
-    shown = [i for i, who in enumerate(table.index) if len(table) <= NAMED or str(who) in far]
-    last.set_xticks(shown, [str(table.index[i]) for i in shown], rotation=90, fontsize=7,
+    most = NAMED // 2 if narrow(width) else NAMED
+    shown = [i for i, who in enumerate(table.index) if len(table) <= most or str(who) in far]
+    last.set_xticks(shown, [short(str(table.index[i])) for i in shown], rotation=90, fontsize=7,
                     parse_math=False)  # fmt: skip
+    beneath(figure)
     return figure
 
 
-def sample_figures(checks: "Checks") -> Figure | None:
+@styled
+def sample_figures(checks: "Checks | Analyses", width: float = DOUBLE) -> Figure | None:
     """Css and CL of the sample among those of replicates; None without steady states."""
     found = checks.paper
     if found is None:
         return None
     rows = found.table
+    across = min(len(rows), 2 if narrow(width) else 5)
+    down = -(-len(rows) // across)
     figure = canvas(
-        2.3 * len(rows), 2.9,
+        width, 0.8 + 1.6 * down,
         f"{found.subjects} subjects at steady state: observed (line) and simulated samples",
         checks.synthetic,
     )  # fmt: skip
-    for axes, name in zip(np.atleast_1d(figure.subplots(1, len(rows))), rows.index, strict=True):
+    panels = figure.subplots(down, across, squeeze=False).ravel()
+    for axes in panels[len(rows) :]:
+        axes.set_visible(False)
+    for axes, name in zip(panels, rows.index, strict=False):
         values = found.replicates[name]
         top = np.quantile(values, 0.995)
         axes.hist(values[values <= top], 30, color=PALE, edgecolor=GREY, linewidth=0.5)
         axes.axvline(rows.loc[name, "observed"], color=WARM, linewidth=2.2)
-        axes.set_title(f"p {rows.loc[name, 'p']:.2g}", fontsize=8, pad=2)
+        axes.set_title(f"p {rows.loc[name, 'p']:.2g}", fontsize=7, pad=2)
         axes.set_yticks([])
         plain(axes, with_unit(name, str(rows.loc[name, "unit"])), "")
-        axes.tick_params(labelsize=8)
+        axes.set_ylim(top=1.12 * axes.get_ylim()[1])
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+    panels[0].set_ylabel("samples")
     return figure
