@@ -7,8 +7,7 @@ from rich.console import Console
 
 from popk.analysis.summary import PaperLine
 from popk.inference.convergence import Check
-from popk.inference.posterior import Progress
-from popk.report import progress, terminal
+from popk.report import terminal
 from popk.spec.problem import Problem
 
 
@@ -121,30 +120,3 @@ def test_paper_line(text):
         "Css at 15 µg/m²/day: 706 ± 194 pg/mL (mean ± SD); CL: median 0.89 (0.57-2.66) L/h/m²"
     )
     assert "90 % intervals" in lines[1]
-
-
-def test_progress_in_a_log_ends_with_the_last_state():
-    out = io.StringIO()
-    with progress.shown(Console(file=out, width=200, force_terminal=False)) as show:
-        for done in (10, 60, 100):
-            show(Progress("sampling", done, 100, 4, 2))
-    lines = out.getvalue().splitlines()
-    assert len(lines) == 1
-    assert lines[0].startswith("sampling: 100/100 draws x 4 chains, 2 divergences")
-    assert lines[0].endswith("0 s left")
-
-
-def test_progress_of_nothing_done_yet():
-    out = io.StringIO()
-    with progress.shown(Console(file=out, width=200, force_terminal=False)) as show:
-        show(Progress("mode search", 0, 100, 4, 0))
-    assert "nan" not in out.getvalue()
-
-
-def test_progress_in_a_terminal():
-    out = io.StringIO()
-    with progress.shown(Console(file=out, width=200, force_terminal=True)) as show:
-        for done in (0, 60, 100):
-            show(Progress("sampling", done, 100, 4, 2))
-    assert "100/100 draws x 4 chains" in out.getvalue()
-    assert "2 divergences" in out.getvalue()
