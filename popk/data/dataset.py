@@ -36,6 +36,8 @@ class Dataset:
         The file's path and the hash of its bytes.
     ids
         Subject IDs as they stand in the file, in file order; axis `subject` of all arrays.
+    units
+        Of time, amount and concentration, as declared; None where nothing was declared.
     line
         [subject, record] line numbers in the file, 0 where padded.
     mask
@@ -116,6 +118,16 @@ class Dataset:
     def censored(self) -> int:
         """Number of censored records."""
         return int((self.censoring[self.observed] == 1).sum())
+
+    def __repr__(self) -> str:
+        units = [unit or "no declared unit" for unit in vars(self.units).values()]
+        covariates = [f"{n} ({u})" if u else n for n, u in self.covariate_units.items()]
+        return (
+            f"Dataset of {self.source}: {self.subjects} subjects, {self.observations} observations"
+            f" ({self.censored} censored)\n"
+            f"  time {units[0]}, amount {units[1]}, concentration {units[2]}; "
+            f"covariates: {', '.join(covariates) or 'none'}"
+        )
 
 
 PER_RECORD = (

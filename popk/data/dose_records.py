@@ -50,6 +50,11 @@ def regimens_of(data: Dataset) -> tuple[Regimen, ...]:
     Doses are absolute amounts in the data's units. Additional doses (ADDL) are written out, rates
     of infusions that overlap are added up, and a time without a dose is a pause.
 
+    Parameters
+    ----------
+    data
+        From `popk.read_data`, or simulated.
+
     Returns
     -------
     tuple
@@ -207,6 +212,11 @@ def over(amount: str, time: str) -> str:
 
 def record_table(data: Dataset) -> pd.DataFrame:
     """A data set as a table with NONMEM's columns, one row a record.
+
+    Parameters
+    ----------
+    data
+        From `popk.read_data`, or simulated.
 
     Returns
     -------

@@ -91,6 +91,11 @@ def read_pump_log(
     delimiter
         What stands between two cells.
 
+    Returns
+    -------
+    Regimen
+        One infusion for each stretch of one rate, in the log's units.
+
     Raises
     ------
     PopkError

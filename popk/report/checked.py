@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from popk.analysis.checking.checks import Checks
     from popk.analysis.verdict import Verdict
 
+DRAWN = "%.6g"
+"""Digits of what is only drawn."""
 STYLES = {"passed": "green", "look here": "bold yellow", "failed": "bold red",
           "not possible": "dim"}  # fmt: skip
 
@@ -68,7 +70,6 @@ def of_checks(checks: "Checks") -> dict[str, str]:
     units = f"# time {checks.time_unit}, concentrations {checks.concentration_unit}\n"
     tables = {
         "verdicts": checks.table,
-        "observations": checks.observations.set_index("ID"),
         "npde_bins": checks.npde.binned.set_index("axis"),
         "vpc": checks.vpc.table.set_index("bin") if len(checks.vpc.table) else checks.vpc.table,
         "pcvpc": checks.pcvpc.table.set_index("bin")
@@ -88,7 +89,32 @@ def of_checks(checks: "Checks") -> dict[str, str]:
     if checks.paper is not None:
         tables["sample_figures"] = checks.paper.table
     return {
-        f"{name}.csv": note + units + table.to_csv()
-        for name, table in tables.items()
-        if not table.empty
+        "observations.csv": of_observations(checks.observations, note + units),
+        **{
+            f"{name}.csv": note + units + table.to_csv()
+            for name, table in tables.items()
+            if not table.empty
+        },
+        **_drawn(checks, note + units),
     }
+
+
+def of_observations(observations: "pd.DataFrame", head: str = "") -> str:
+    """Observations with their predictions as CSV, under the lines of `head`."""
+    return head + observations.set_index("ID").to_csv()
+
+
+def _drawn(checks: "Checks", head: str) -> dict[str, str]:
+    """What figures draw beside the tables: curves, points, replicated figures."""
+    ids = [str(who) for who in checks.etas.values.index]
+    tables = {"profiles": checks.profiles.set_index("ID")}
+    for name, found in (("vpc_points", checks.vpc), ("pcvpc_points", checks.pcvpc)):
+        who = [ids[i] for i in found.points["subject"]]
+        tables[name] = found.points.drop(columns="subject").assign(ID=who).set_index("ID")
+    files = {n: head + t.to_csv(float_format=DRAWN) for n, t in tables.items() if not t.empty}
+    if checks.paper is not None:
+        columns = checks.paper.replicates
+        rows = zip(*columns.values(), strict=True)
+        lines = [",".join(columns), *(",".join(f"{v:.4g}" for v in row) for row in rows)]
+        files["sample_replicates"] = head + "\n".join([*lines, ""])
+    return {f"{name}.csv": text for name, text in files.items()}

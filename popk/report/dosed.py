@@ -6,6 +6,7 @@ from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from popk.report.numbers import unit
 from popk.report.simulated import FOR_RESEARCH
 from popk.report.terminal import SYNTHETIC
 
@@ -39,7 +40,7 @@ def patient(found: "PatientDose") -> list[RenderableType]:
         certain = row["q5"] == row["q95"]
         inside = row["probability"]
         table.add_row(
-            WORDS.get(str(name), str(name)), _unit(str(row["unit"])), f"{row['median']:.4g}",
+            WORDS.get(str(name), str(name)), unit(str(row["unit"])), f"{row['median']:.4g}",
             "" if certain else f"{row['q5']:.4g} to {row['q95']:.4g}",
             "" if inside != inside else f"{inside:.2f}",
         )  # fmt: skip
@@ -56,8 +57,8 @@ def _how(found: "PatientDose") -> list[str]:
     if found.present is not None:
         present = found.present
         lines.append(
-            f"present rate: {present.value:.4g} {_unit(present.unit)} "
-            f"({present.absolute:.4g} {_unit(present.absolute_unit)})"
+            f"present rate: {present.value:.4g} {unit(present.unit)} "
+            f"({present.absolute:.4g} {unit(present.absolute_unit)})"
         )
     return [*lines, how(found)]
 
@@ -80,13 +81,14 @@ def how(found: "PatientDose") -> str:
 def of_patient(found: "PatientDose") -> dict[str, str]:
     """The tables as CSV, by file name."""
     head = ("# SYNTHETIC DATA behind the model's estimates\n" if found.synthetic else "") + (
-        f"# {FOR_RESEARCH}\n# {how(found)}\n"
+        f"# {FOR_RESEARCH}\n" + "".join(f"# {line}\n" for line in _how(found))
     )
     units = found.course.attrs["units"]
+    told = f"{head}# TIME {units['TIME']}, concentrations {units['concentration']}\n"
     return {
-        "summary.csv": head + found.summary.to_csv(),
-        "course.csv": f"{head}# TIME {units['TIME']}, concentrations {units['concentration']}\n"
-        + found.course.to_csv(index=False),
+        "summary.csv": f"{head}# ID {' '.join(found.id.split())}\n" + found.summary.to_csv(),
+        "course.csv": told + found.course.to_csv(index=False),
+        "samples.csv": told + found.samples.to_csv(index=False),
     }
 
 
@@ -106,7 +108,3 @@ def record(found: "PatientDose", summary: dict[str, Any]) -> dict[str, Any]:
         "recommended_rate": None if found.recommended is None else found.recommended._asdict(),
         "summary": summary,
     }
-
-
-def _unit(unit: str) -> str:
-    return unit.replace("ug", "µg").replace("^2", "²")

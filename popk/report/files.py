@@ -26,10 +26,17 @@ def of_fit(result: "Fit | MaximumFit") -> dict[str, str]:
 
 
 def of_covariates(found: "CovariateTests", study: "Study") -> dict[str, str]:
-    """The table, and a fit folder for each model."""
+    """The tables, and a fit folder for each model."""
     note = "# SYNTHETIC DATA\n" if found.synthetic else ""
     joint = found.joint.add_prefix("joint_")
-    files = {"covariates.csv": f"{note}# {found.rule}\n" + found.table.join(joint).to_csv()}
+    head = f"{note}# {found.rule}\n" + "".join(f"# note: {text}\n" for text in found.notes)
+    files = {"covariates.csv": head + found.table.join(joint).to_csv()}
+    curves = [
+        curve.assign(candidate=name).set_index("candidate").to_csv(header=i == 0)
+        for i, (name, curve) in enumerate(found.curves.items())
+    ]
+    if curves:
+        files["bayes_factors.csv"] = note + "".join(curves)
     for name, spec in found.specs.items():
         for file, text in child(study, spec, depth=3).items():
             files[f"candidates/{name}/{file}"] = text

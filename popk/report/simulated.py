@@ -6,6 +6,7 @@ from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from popk.report.numbers import unit
 from popk.report.terminal import SYNTHETIC
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ def simulation(found: "Simulation") -> list[RenderableType]:
         "regimen", "age", "n", title=f"{found.name}: simulated, values from the {found.of}"
     )
     for column in columns:
-        unit = _unit(found.units[column])
-        table.add_column(f"{column} ({unit})\nmedian (90 % range)", justify="right")
+        own = unit(found.units[column])
+        table.add_column(f"{column} ({own})\nmedian (90 % range)", justify="right")
     if "Css" in columns:
         table.add_column("Css\nmean ± SD", justify="right")
     for regimen, group in dict.fromkeys(key[:2] for key in found.summary.index):
@@ -72,7 +73,7 @@ def attainment(found: "Attainment") -> list[RenderableType]:
     )  # fmt: skip
     for (basis, group), row in _rows(found.best):
         best.add_row(
-            _unit(basis), escape(group), f"{row['dose']:.3g}",
+            unit(basis), escape(group), f"{row['dose']:.3g}",
             f"{row['dose_q5']:.3g} to {row['dose_q95']:.3g}", f"{row['probability']:.2f}",
             f"{row['probability_q5']:.2f} to {row['probability_q95']:.2f}",
             f"{row['below']:.2f}", f"{row['above']:.2f}",
@@ -83,7 +84,7 @@ def attainment(found: "Attainment") -> list[RenderableType]:
                        title=f"probability of a {window}")  # fmt: skip
         for (dose, group), row in _rows(found.asked):
             asked.add_row(
-                _unit(dose), escape(group), f"{row['probability']:.2f}",
+                unit(dose), escape(group), f"{row['probability']:.2f}",
                 f"{row['q5']:.2f} to {row['q95']:.2f}", f"{row['below']:.2f}",
                 f"{row['above']:.2f}",
             )  # fmt: skip
@@ -134,10 +135,6 @@ def _range(values: dict[str, Any] | None) -> str:
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-
-
-def _unit(unit: str) -> str:
-    return unit.replace("ug", "µg").replace("^2", "²")
 
 
 def _note(synthetic: bool) -> str:

@@ -9,6 +9,14 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from popk.report.described import (
+    covariate_facts,
+    data_facts,
+    evidence,
+    objective_parts,
+    paper_intervals,
+)
+from popk.report.numbers import between, number, percent
 from popk.spec.problem import Problem
 
 if TYPE_CHECKING:
@@ -17,7 +25,7 @@ if TYPE_CHECKING:
     from popk.analysis.covariates.covariate_tests import CovariateTests
     from popk.analysis.covariates.search import Search
     from popk.analysis.summary import PaperLine
-    from popk.data.overview import CovariateOverview, Overview, Span
+    from popk.data.overview import CovariateOverview, Overview
     from popk.inference.convergence import Check
 
 SYNTHETIC = "SYNTHETIC DATA: simulated, no row describes a real patient"
@@ -58,23 +66,7 @@ def overview(data: "Overview") -> RenderableType:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
     table.add_column()
-    time, concentration = _unit(data.time_unit), _unit(data.concentration_unit)
-    facts = {
-        "file": data.source,
-        "subjects": f"{data.subjects}",
-        "rows": f"{data.records}" + (f", {data.resets} of them resets" if data.resets else ""),
-        "doses": f"{data.doses} ({data.dose_records} rows: {data.boluses} boluses, "
-        f"{data.infusions} infusions), amounts in {_unit(data.amount_unit)}",
-        "observations": f"{data.observations}; {_span(data.observations_per_subject)} a subject",
-        "censored": f"{data.below} below a limit, {data.above} above, {data.interval} between two",
-        "times": f"{_span(data.time)} {time}",
-        "measured DV": "none" if data.dv is None else f"{_span(data.dv)} {concentration}",
-        "covariates between rows": "next observation carried backward (nocb)"
-        if data.interpolation == "nocb"
-        else "last observation carried forward (locf)",
-        "columns not used": ", ".join(data.ignored) or "none",
-    }
-    for name, value in facts.items():
+    for name, value in data_facts(data).items():
         table.add_row(name, escape(value))
     return Group(table, *([_covariates(data.covariates)] if data.covariates else []))
 
@@ -82,20 +74,7 @@ def overview(data: "Overview") -> RenderableType:
 def _covariates(covariates: Iterable["CovariateOverview"]) -> Table:
     table = _table("covariate", "unit", "baseline: median (range) or counts", "missing", "note")
     for c in covariates:
-        values = (
-            ", ".join(f"{level}: {n}" for level, n in c.counts.items())
-            if c.baseline is None
-            else _span(c.baseline)
-        )
-        note = "; ".join(
-            part
-            for part in (
-                "changes over time" if c.varies else "",
-                "" if c.derived is None else f"derived: {c.derived}",
-            )
-            if part
-        )
-        table.add_row(*map(escape, (c.name, c.unit or "-", values, str(c.missing), note)))
+        table.add_row(*map(escape, covariate_facts(c)))
     return table
 
 
@@ -133,10 +112,10 @@ def parameters(table: "pd.DataFrame", synthetic: bool) -> RenderableType:
         shown.add_row(
             escape(str(name)),
             escape(str(row["unit"])),
-            *(_number(row[key]) for key in ("median", "mean", "sd")),
-            f"{_number(row['q5'])} to {_number(row['q95'])}",
-            _number(row["cv_percent"], 3),
-            _percent(row["shrinkage"]),
+            *(number(row[key]) for key in ("median", "mean", "sd")),
+            f"{number(row['q5'])} to {number(row['q95'])}",
+            number(row["cv_percent"], 3),
+            percent(row["shrinkage"]),
             f"{row['rhat']:.4f}",
             f"{row['ess_bulk']:.0f}",
             f"{row['ess_tail']:.0f}",
@@ -156,11 +135,11 @@ def _estimates(table: "pd.DataFrame", synthetic: bool) -> RenderableType:
         shown.add_row(
             escape(str(name)),
             escape(str(row["unit"])),
-            *(_number(row[key]) for key in ("estimate", "se", "se_sandwich")),
-            _number(row["rse_percent"], 3),
-            f"{_number(row['q5'])} to {_number(row['q95'])}",
-            _number(row["cv_percent"], 3),
-            _percent(row["shrinkage"]),
+            *(number(row[key]) for key in ("estimate", "se", "se_sandwich")),
+            number(row["rse_percent"], 3),
+            f"{number(row['q5'])} to {number(row['q95'])}",
+            number(row["cv_percent"], 3),
+            percent(row["shrinkage"]),
             Text(str(row["note"]), style="yellow"),
         )
     return shown
@@ -170,16 +149,7 @@ def objective(found: "Mapping[str, float]") -> list[RenderableType]:
     """The objective function of a maximum-likelihood fit, and what is derived from it."""
     if not found:
         return []
-    error = found["OFV Monte Carlo error"]
-    parts = [
-        f"OFV {found['OFV']:.3f}" + (f" (Monte Carlo error {error:.2g})" if error else ""),
-        f"-2 log L {found['-2 log L']:.3f}",
-        f"AIC {found['AIC']:.2f}",
-        f"BIC {found['BIC']:.2f}",
-        f"condition number {found['condition number']:.3g}"
-        + (" (above 1000: ill-conditioned)" if found["condition number"] > 1000 else ""),
-    ]
-    return ["", Text(", ".join(parts), style="bold")]
+    return ["", Text(", ".join(objective_parts(found)), style="bold")]
 
 
 def individuals(table: "pd.DataFrame", synthetic: bool) -> RenderableType:
@@ -194,7 +164,7 @@ def individuals(table: "pd.DataFrame", synthetic: bool) -> RenderableType:
         shown.add_row(
             escape(str(subject)),
             *(
-                f"{_number(row[n], 3)} ({_number(row[f'{n}_q5'], 3)}-{_number(row[f'{n}_q95'], 3)})"
+                f"{number(row[n], 3)} ({number(row[f'{n}_q5'], 3)}-{number(row[f'{n}_q95'], 3)})"
                 for n in units
             ),
         )
@@ -215,44 +185,22 @@ def covariate_tests(found: "CovariateTests") -> list[RenderableType]:
             ratios.add_row(
                 escape(f"{name}{how}"),
                 escape(f"{row['parameter']}: {row['contrast']}"),
-                _number(row["ratio"], 3),
-                f"{_number(row['q5'], 3)} to {_number(row['q95'], 3)}",
-                f"{_number(row['q2_5'], 3)} to {_number(row['q97_5'], 3)}",
+                number(row["ratio"], 3),
+                f"{number(row['q5'], 3)} to {number(row['q95'], 3)}",
+                f"{number(row['q2_5'], 3)} to {number(row['q97_5'], 3)}",
                 f"{row['direction']:.3f}",
                 f"{row['inside']:.3f}",
                 Text(str(row["verdict"]), style="bold"),
             )
     tests = _table("candidate", "test", "value", "error", "p", "")
     for name, row in found.table.iterrows():
-        own = escape(str(name))
-        tests.add_row(
-            own, "Bayes factor BF01 (Savage-Dickey)", _number(row["BF01"], 3),
-            _number(row["BF01_error"], 2), "", escape(str(row["evidence"])),
-        )  # fmt: skip
-        tests.add_row(
-            own, "elpd with less without, observations", f"{row['loo']:.2f}",
-            f"{row['loo_error']:.2f}", "",
-            f"{row['loo_unreliable']:.0f} with Pareto k above 0.7",
-        )  # fmt: skip
-        tests.add_row(
-            own, "elpd with less without, subjects", f"{row['loso']:.2f}",
-            f"{row['loso_error']:.2f}", "", f"{row['loso_refitted']:.0f} left out by another fit",
-        )  # fmt: skip
-        tests.add_row(
-            own, f"likelihood ratio, delta OFV ({row['df']:.0f} df)", f"{row['dOFV']:.3f}", "",
-            _number(row["p"], 3), "",
-        )  # fmt: skip
-        low, high = _number(row["classical_q2_5"], 3), _number(row["classical_q97_5"], 3)
-        interval = "" if low == "-" else f"95 % {low} to {high}"
-        tests.add_row(
-            own, escape(str(row["classical"])), _number(row["classical_value"], 3), "",
-            _number(row["classical_p"], 3), interval,
-        )  # fmt: skip
+        for cells in evidence(dict(row)):
+            tests.add_row(escape(str(name)), *map(escape, cells))
     if found.joint_test is not None:
         test = found.joint_test
         tests.add_row(
             "all together", f"likelihood ratio, delta OFV ({test.df} df)", f"{test.change:.3f}",
-            "", _number(test.p, 3), "",
+            "", number(test.p, 3), "",
         )  # fmt: skip
     notes = [Text(note, style="yellow") for note in found.notes]
     return [ratios, Text(f"Rule: {found.rule}", style="dim"), "", tests, *notes]
@@ -264,7 +212,7 @@ def search(found: "Search") -> list[RenderableType]:
     rules = (
         f"forward: p < {found.forward:g} enters; backward: p >= {found.backward:g} leaves; "
         f"all candidates together: delta OFV {test.change:.3f} ({test.df} df), "
-        f"p {_number(test.p, 3)}"
+        f"p {number(test.p, 3)}"
     )
     notes = [Text(text, style="yellow") for text in found.notes]
     tried: list[dict[str, Any]] = found.tried.to_dict("records")
@@ -285,10 +233,10 @@ def _selected(found: "Search") -> Table:
             escape(name),
             escape(f"{row['parameter']}: {row['contrast']}"),
             "yes" if row["selected"] else "no",
-            _number(row["ratio"], 3),
-            _between(row["q5"], row["q95"]),
-            _number(row["full_ratio"], 3),
-            _between(row["full_q5"], row["full_q95"]),
+            number(row["ratio"], 3),
+            between(row["q5"], row["q95"]),
+            number(row["full_ratio"], 3),
+            between(row["full_q5"], row["full_q95"]),
             Text(str(row["full_verdict"]), style="bold"),
         )
     return table
@@ -309,9 +257,9 @@ def _steps(tried: Sequence[Mapping[str, Any]]) -> Table:
             f"{row['OFV']:.3f}",
             f"{row['dOFV']:.3f}" if word else "",
             str(row["df"] or ""),
-            _number(row["p"], 3) if word else "",
-            _number(row["ratio"], 3),
-            _between(row["q5"], row["q95"]),
+            number(row["p"], 3) if word else "",
+            number(row["ratio"], 3),
+            between(row["q5"], row["q95"]),
             Text((word if row["taken"] else "") if row["ended"] else "NOT ENDED", style="bold"),
         )
     return table
@@ -324,22 +272,14 @@ def _path(tried: Sequence[Mapping[str, Any]]) -> Table:
     table = _table("step", "effects", *map(escape, quantities), title="Estimates")
     for row in tried:
         if row["taken"]:
-            values = (_number(row[quantity]) for quantity in quantities)
+            values = (number(row[quantity]) for quantity in quantities)
             table.add_row(str(row["step"]), escape(row["effects"] or "none"), *values)
     return table
 
 
 def paper_line(line: "PaperLine") -> RenderableType:
     """The line that a paper prints, with the intervals of its figures."""
-    of = line.intervals
-    detail = (
-        f"90 % intervals: Css mean {of['css_mean'][0]:.0f}-{of['css_mean'][1]:.0f}, "
-        f"SD {of['css_sd'][0]:.0f}-{of['css_sd'][1]:.0f} {line.css_unit}; "
-        f"CL median {of['cl_median'][0]:.2f}-{of['cl_median'][1]:.2f}, "
-        f"lowest {of['cl_minimum'][0]:.2f}-{of['cl_minimum'][1]:.2f}, "
-        f"highest {of['cl_maximum'][0]:.2f}-{of['cl_maximum'][1]:.2f} {line.cl_unit}"
-    )
-    return Group(Text(str(line), style="bold"), Text(detail, style="dim"))
+    return Group(Text(str(line), style="bold"), Text(paper_intervals(line), style="dim"))
 
 
 def _table(*columns: str, title: str | None = None) -> Table:
@@ -347,34 +287,3 @@ def _table(*columns: str, title: str | None = None) -> Table:
     for i, column in enumerate(columns):
         table.add_column(column, justify="left" if i < 2 or not column else "right")
     return table
-
-
-def _unit(unit: str | None) -> str:
-    return unit or "no declared unit (the model's is taken)"
-
-
-def _span(span: "Span") -> str:
-    if span.minimum == span.maximum:
-        return _number(span.minimum)
-    return f"{_number(span.median)} ({_number(span.minimum)}-{_number(span.maximum)})"
-
-
-def _number(value: Any, digits: int = 4) -> str:
-    """Significant digits without trailing exponents for the sizes that occur."""
-    number = float(value)
-    if number != number:
-        return "-"
-    if number == 0 or 1e-4 <= abs(number) < 10**digits:
-        return f"{number:.{digits}g}"
-    return f"{number:,.0f}" if 1 <= abs(number) < 1e9 else f"{number:.{digits - 1}e}"
-
-
-def _between(low: Any, high: Any) -> str:
-    """An interval; a dash where there is none."""
-    found = _number(low, 3), _number(high, 3)
-    return "-" if found == ("-", "-") else f"{found[0]} to {found[1]}"
-
-
-def _percent(value: Any) -> str:
-    number = float(value)
-    return "-" if number != number else f"{100 * number:.0f} %"

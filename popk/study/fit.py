@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import jax
 import numpy as np
@@ -111,10 +111,47 @@ class Fit:
         """Whether every check of the convergence gate passed."""
         return all(check.passed for check in self.checks)
 
+    def __repr__(self) -> str:
+        return in_words(self)
+
     @cached_property
     def posterior(self) -> "arviz.InferenceData":
         """The posterior as ArviZ InferenceData, with coordinates `subject` and `parameter`."""
         return inference_data(self.model, self.data, self.samples)
+
+
+class Finished(Protocol):
+    """What every kind of fit has."""
+
+    @property
+    def model(self) -> Model: ...
+    @property
+    def data(self) -> Dataset: ...
+    @property
+    def checks(self) -> tuple[Check, ...]: ...
+    @property
+    def provenance(self) -> Provenance: ...
+    @property
+    def synthetic(self) -> bool: ...
+    @property
+    def name(self) -> str: ...
+
+
+def in_words(fit: Finished) -> str:
+    """A finished fit in a few lines: its verdict, what it is of, what to call next."""
+    failed = ", ".join(check.name for check in fit.checks if not check.passed)
+    verdict = f"NOT CONVERGED ({failed}): do not use its numbers" if failed else "converged"
+    data = f"{fit.data.subjects} subjects, {fit.data.observations} observations"
+    return (
+        f"{type(fit).__name__} {fit.name or fit.model.spec.name!r}: {verdict}\n"
+        f"  {fit.model.spec.name}; {'SYNTHETIC DATA, ' * fit.synthetic}{data}; "
+        f"{fit.provenance.method.get('name', '')}\n"
+        + (
+            "  look at .checks"
+            if failed
+            else "  tables: popk.parameters(fit), popk.individuals(fit)"
+        )
+    )
 
 
 def fit(

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -35,18 +36,23 @@ from popk.study.maximum import (
     objective_of,
 )
 from popk.study.netcdf import write_netcdf
+from popk.study.state import CHECKPOINT
+from popk.study.written import written
 
-CHECKPOINT = ".checkpoint.pickle"
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
 
 
 class Study(NamedTuple):
-    """What a fit folder names: its settings, model and data, read and checked."""
+    """What a fit folder names: its settings, model and data, read and checked.
+
+    `written` are hashes of what its files said then, see `popk.study.written`.
+    """
 
     folder: Path
     spec: FitSpec
     model: Model
     data: Dataset
+    written: Mapping[str, str] = MappingProxyType({})
 
 
 def open_study(folder: str | Path) -> Study:
@@ -59,12 +65,13 @@ def open_study(folder: str | Path) -> Study:
     """
     path = Path(folder)
     folder = path if path.is_dir() or path.suffix != ".toml" else path.parent
+    said = written(folder)
     spec = read_fit(folder / "fit.toml" if folder != path.parent or path.is_dir() else path)
     model = Model(read_model(folder / spec.model))
     data = read_data(folder / spec.data, spec)
     if spec.dose is not None:
         dosed_size(spec.dose, data)
-    return Study(folder, spec, model, data)
+    return Study(folder, spec, model, data, said)
 
 
 def with_sampler(study: Study, **settings: str | None) -> Study:
@@ -131,13 +138,20 @@ def run(
         if latest is not None:
             save_state(checkpoint, latest, key)
         raise
-    save(result, study.folder, tables(result))
+    save(result, study.folder, tables(result), study.written)
     checkpoint.unlink(missing_ok=True)
     return result
 
 
-def save(result: Fit | MaximumFit, folder: str | Path, tables: dict[str, str]) -> None:
+def save(
+    result: Fit | MaximumFit,
+    folder: str | Path,
+    tables: dict[str, str],
+    said: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Write results/ whole, then put it in the place of the old one.
+
+    `said` is what the folder's files said when they were read, see `popk.study.written`.
 
     Raises
     ------
@@ -156,7 +170,7 @@ def save(result: Fit | MaximumFit, folder: str | Path, tables: dict[str, str]) -
         else:
             arrays: Any = arrays_of(result)
             np.savez_compressed(new / "estimates.npz", **arrays)
-        (new / "run.json").write_text(_run_record(result), encoding="utf-8")
+        (new / "run.json").write_text(_run_record(result, said), encoding="utf-8")
         for name, text in tables.items():
             (new / name).write_text(text, encoding="utf-8")
         shutil.rmtree(old, ignore_errors=True)
@@ -236,13 +250,14 @@ def child(study: Study, spec: ModelSpec, depth: int) -> dict[str, str]:
     }
 
 
-def _run_record(result: Fit | MaximumFit) -> str:
+def _run_record(result: Fit | MaximumFit, said: Mapping[str, str]) -> str:
     record = {
         "name": result.name,
         "synthetic": result.synthetic,
         "converged": result.converged,
         "checks": [asdict(check) for check in result.checks],
         "provenance": asdict(result.provenance),
+        "written": dict(said),
     }
     if isinstance(result, MaximumFit):
         record["objective"] = objective_of(result)

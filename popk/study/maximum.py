@@ -33,7 +33,7 @@ from popk.population.subjects import shares
 from popk.spec.fit import Dose
 from popk.spec.fit import Sampler as SamplerSpec
 from popk.spec.problem import PopkError, Problem
-from popk.study.fit import Provenance, Watch, dosed_size, provenance_of
+from popk.study.fit import Provenance, Watch, dosed_size, in_words, provenance_of
 
 DRAWS = 2000
 """Draws of each subject's conditional distribution, for the tables' intervals."""
@@ -77,6 +77,9 @@ class MaximumFit:
     def converged(self) -> bool:
         """Whether every check passed."""
         return all(check.passed for check in self.checks)
+
+    def __repr__(self) -> str:
+        return in_words(self)
 
     @property
     def aic(self) -> float:

@@ -120,7 +120,7 @@ def results(folder: Path) -> dict[str, bytes]:
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
     """A fit folder after `popk fit`, and what the command said. Not to be changed."""
     folder = write(tmp_path_factory.mktemp("cli") / "little")
-    return folder, command("fit", folder)
+    return folder, command("fit", folder, "--no-report")
 
 
 @pytest.fixture

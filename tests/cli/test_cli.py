@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+import popk
 import popk.study.folder
 from tests.cli.conftest import (
     CLEAN,
@@ -342,3 +343,24 @@ def test_no_folder(tmp_path):
 def test_unknown_command_and_option():
     assert command("fir").code == 2
     assert command("fit", "--fast", "x").code == 2
+
+
+# --- export ---------------------------------------------------------------------------------
+
+
+def test_export(folder):
+    """What is written is popk.observations; IDs that are words are numbered, with a list."""
+    result = command("export", folder, "--sdtab", "--json")
+    assert result.code == CLEAN
+    record = strict_json(result.out)
+    assert (record["synthetic"], record["files"]) == (True, ["ids.csv", "sdtab1"])
+    text = (folder / "results" / "nonmem" / "sdtab1").read_text(encoding="utf-8")
+    title, names, *lines = text.splitlines()
+    assert title == "TABLE NO.  1"
+    assert len(lines) == DATA.count("\n") - 1
+    rows = [dict(zip(names.split(), map(float, line.split()), strict=True)) for line in lines]
+    found = popk.observations(popk.load_fit(folder))
+    for row, own in zip([r for r in rows if not r["MDV"]], found.to_dict("records"), strict=True):
+        assert row["ID"] == record["ids"][own["ID"]]
+        for name in ("TIME", "DV", "PRED", "IPRED", "IWRES", "NPDE"):
+            assert row[name] == pytest.approx(own[name], rel=6e-5, abs=1e-12)

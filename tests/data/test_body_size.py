@@ -1,9 +1,12 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from popk.data.body_size import FORMULAS, body_surface_area
+from popk.spec.fit import BodySizeFormula
 
 # Six formulas worked out by hand for an infant of 7.20 kg and 65.0 cm (m²).
 PRINTED = {
@@ -18,6 +21,10 @@ PRINTED = {
 
 def test_table_has_exactly_the_printed_formulas():
     assert list(FORMULAS) == list(PRINTED)
+
+
+def test_the_words_of_a_fit_file_are_those_of_the_table():
+    assert get_args(BodySizeFormula) == tuple(FORMULAS)
 
 
 @pytest.mark.parametrize("formula", PRINTED)

@@ -104,7 +104,7 @@ def test_a_folder_keeps_the_estimates(folder, replace_in, method):
 
 def test_commands_show_the_estimates(ml_folder):
     runner = CliRunner()
-    done = runner.invoke(app, ["fit", str(ml_folder)])
+    done = runner.invoke(app, ["fit", str(ml_folder), "--no-report"])
     assert done.exit_code in (0, 3), done.output
     for words in ("SYNTHETIC", "estimate", "RSE", "OFV", "maximum likelihood: laplace"):
         assert words in done.output

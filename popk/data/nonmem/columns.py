@@ -1,6 +1,7 @@
 """Which column of the file is which data item or covariate."""
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import get_args
@@ -156,4 +157,10 @@ def _misspelt(file: str, name: str) -> Problem:
 
 def toml_key(name: str) -> str:
     """A column's name as a TOML key."""
-    return name if name.replace("_", "").replace("-", "").isalnum() else f'"{name}"'
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else toml_text(name)
+
+
+def toml_text(value: str) -> str:
+    """A TOML string."""
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\t", "\\t")
+    return f'"{escaped}"'

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from popk.data.nonmem.cells import Array, Bools, Items
+from popk.data.nonmem.columns import toml_key
 from popk.data.nonmem.events import DOSE, DOSE_ITEMS, RESET_AND_DOSE, UNKNOWN, is_dose
 from popk.spec.problem import Problem
 
@@ -86,7 +87,8 @@ def _misplaced(items: Items, evid: NDArray[np.int64]) -> Iterator[Problem]:
             lambda row, column=column: f"{column(row)} on a row with EVID = {evid[row]}",
             f"{item} = 0 or '.' where no dose is given",
             "set EVID to 1 (4 after a reset) if it is a dose, or clear the item; a dose and a "
-            "sample at the same time are two rows",
+            "sample at the same time are two rows; a column that means something else: [columns] "
+            f"{toml_key(column.name)} = {{ignore = true}}",
         )
     reset = is_dose(evid) | (evid == 3)
     yield from items.places.errors(
@@ -108,8 +110,16 @@ def _incomplete(items: Items, dose: Bools) -> Iterator[Problem]:
             items.name(item),
             f"no {item} on a dose row",
             f"a number: a missing {item} is not taken to be 0",
-            "write 0 where there is none (RATE or DUR 0: bolus), or complete the record",
+            WHERE_MISSING.get(item, "write 0 where there is none, or complete the record"),
         )
+
+
+WHERE_MISSING = {
+    "AMT": "write the amount; write 0 only for a constant infusion at steady state (SS = 1)",
+    "RATE": "write 0 for a bolus, or the rate of the infusion",
+    "DUR": "write 0 for a bolus, or the duration of the infusion",
+}
+"""Cures of a missing dose item."""
 
 
 def _out_of_range(items: Items, dose: Bools) -> Iterator[Problem]:

@@ -78,7 +78,7 @@ def convert_items(file: str, columns: Columns, spec: DataSpec, *, datetimes: boo
                     key=key,
                     found=str(error),
                     expected=f"a unit that can be converted to {target}, in which {item} ends",
-                    cure="correct the unit in [columns]",
+                    cure=f"{error.cure}, in [columns]",
                 )
             )
     return Conversion(units, factors, tuple(problems))
@@ -109,7 +109,7 @@ def _leading_problems(
                 key=key,
                 found=str(error),
                 expected="a unit of time",
-                cure="correct the unit in [columns]",
+                cure=f"{error.cure}, in [columns]",
             )
         else:
             if datetimes and factor != 1.0:

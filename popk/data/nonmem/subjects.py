@@ -1,5 +1,6 @@
 """The rows of each subject: their place in the padded arrays, and what only the whole can tell."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
@@ -8,11 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from popk.data.nonmem.cells import Items
+from popk.data.nonmem.columns import toml_key, toml_text
 from popk.data.nonmem.events import is_dose
 from popk.data.nonmem.observations import Observations
+from popk.data.nonmem.table import NUMBER
 from popk.spec.problem import Problem
 
 T = TypeVar("T", bound=np.generic)
+
+COMMENTED = re.compile(rf"[Cc]\s*{NUMBER.pattern}", re.ASCII)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +114,7 @@ def subject_problems(
             "observations; the subjects stay in the data and inform no parameter",
             "leave them out with [rows] ignore if that is not meant",
         )
+    yield from _like_comments(items, layout)
     never = len(evid)
     first_dose = np.full(len(layout.ids), never)
     rows = np.flatnonzero(dose)[::-1]
@@ -120,6 +126,22 @@ def subject_problems(
         "an observation before the subject's first dose",
         "observations after a dose; the prediction is zero there",
         "correct the order of rows or the times, or give the row MDV = 1",
+    )
+
+
+def _like_comments(items: Items, layout: Layout) -> Iterator[Problem]:
+    """IDs such as C12 among numbers: NONMEM's IGNORE=C leaves these rows out."""
+    odd = [name for name in layout.ids if NUMBER.fullmatch(name) is None]
+    if len(odd) == len(layout.ids) or not all(map(COMMENTED.fullmatch, odd)):
+        return
+    named = ", ".join(map(toml_text, odd[:10]))
+    yield from items.places.warning(
+        (layout.record == 0) & np.isin(np.array(layout.ids)[layout.subject], odd),
+        items.name("ID"),
+        "an ID that begins with C among IDs that are numbers,",
+        "a number: a control stream's IGNORE=C leaves such rows out, here they are read",
+        "begin these lines with '#', or leave them out: [rows] ignore = "
+        f"{{{toml_key(items.name('ID'))} = [{named}]}}",
     )
 
 

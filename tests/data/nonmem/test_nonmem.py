@@ -445,3 +445,13 @@ def test_simulated_infusions(single, observations, doses):
     assert int((data.evid == 1).sum()) == doses
     assert data.ignored == ("LNDV", "DOSE", "V", "CL", "SS", "II")
     assert data.warnings == ()
+
+
+def test_rows_that_a_control_stream_would_leave_out_are_told_and_the_cure_works(read):
+    text = "ID,TIME,AMT,DV\n1,0,5,.\n1,1,0,4\nC2,0,5,.\nC2,1,0,3\n"
+    (warning,) = read(text).warnings
+    assert (warning.line, warning.subject) == (4, "C2")
+    assert 'ignore = {ID = ["C2"]}' in warning.cure
+    assert read(text, rows={"ignore": {"ID": ["C2"]}}).ids == ("1",)
+    assert read(text.replace("\n1,", "\nA1,")).warnings == ()
+    assert read(text.replace("\nC2", "\n#2")).warnings == ()
