@@ -2,13 +2,17 @@
 
 import subprocess
 import sys
+import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import arviz
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+from numpyro.handlers import substitute, trace
 
 import popk
 
@@ -136,6 +140,29 @@ def test_data_that_lack_a_covariate_of_the_model(path):
 def test_every_model_of_the_project_loads():
     for file in sorted(MODELS.glob("*.toml")):
         assert isinstance(popk.load_model(file), popk.Model)
+
+
+def test_events_are_what_the_numpyro_model_takes(fit):
+    """Its log density is that of the parameters that it is given, and missing data are told."""
+    events = popk.events(fit.model, fit.data)
+    draws = {name: jnp.asarray(v[0, 0]) for name, v in fit.samples.draws.items()}
+    values = {name: draws[name] for name in fit.model.population_names}
+    values |= {f"x_{name}": draws[f"eta_{name}"] / draws[f"omega_{name}"] for name in ("CL", "V")}
+    traced = trace(substitute(fit.model, values)).get_trace(events)
+    assert events.observed.sum() == fit.data.observations
+    np.testing.assert_allclose(traced["CL"]["value"], draws["CL"], rtol=1e-10)
+    own = np.asarray(traced["DV"]["fn"].log_prob(events.dv))[events.observed]
+    np.testing.assert_allclose(own, fit.samples.log_likelihood[0, 0], rtol=1e-8)
+    with pytest.raises(popk.PopkError, match="APGR"):
+        popk.events(fit.model, replace(fit.data, covariates={}, covariate_units={}))
+
+
+def test_a_patient_in_python_is_that_of_its_file():
+    file = MODELS.parent / "fits" / "blinatumomab-infants" / "patient.toml"
+    words = tomllib.loads(file.read_text(encoding="utf-8"))
+    assert popk.patient(**words) == popk.read_patient(file).model_copy(update={"file": "patient"})
+    with pytest.raises(popk.PopkError, match="did you mean 'samples'"):
+        popk.patient(**words, sample=[])
 
 
 def test_load_fit_without_results(tmp_path):

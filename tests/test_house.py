@@ -1,6 +1,7 @@
 """The house plan: which floor may import which, and what may stand where."""
 
 import ast
+import re
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -174,6 +175,24 @@ def test_the_house_stands():
 
 def test_no_long_tests():
     assert long_files(ROOT / "tests") == []
+
+
+def test_a_readme_is_read_in_one_go():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 250
+
+
+def test_files_name_no_place_of_one_machine():
+    kinds = {".py", ".md", ".toml", ".json", ".ipynb", ".svg", ".yml", ".csv", ".R", ""}
+    places = re.compile(r"(?<![\w.])/(?:home|Users|root|work|tmp)/[\w.-]+")
+    found = [
+        f"{path.relative_to(ROOT)}: {match[0]}"
+        for folder in ("popk", "models", "fits", "tests", "benchmarks", "notebooks", ".")
+        for path in sorted((ROOT / folder).glob("*" if folder == "." else "**/*"))
+        if path.is_file() and path.suffix in kinds and "results" not in path.parts
+        and not {p for p in path.parts if p.startswith((".checkpoint", ".results"))}
+        for match in places.finditer(path.read_text(encoding="utf-8", errors="ignore"))
+    ]  # fmt: skip
+    assert found == []
 
 
 def test_the_walk_sees_the_package():

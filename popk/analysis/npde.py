@@ -28,6 +28,7 @@ from popk.population.events import Events
 from popk.population.model import Model, Values
 from popk.population.simulated import replicating
 from popk.population.subjects import per_subject, shares
+from popk.spec.residual import ERRORS
 
 REPLICATES = 5000
 """With 1,000 the tails are so coarse that tests of the shape depend on the seed."""
@@ -78,7 +79,7 @@ def npde(
     if np.any(events.censored):
         dv = imputed(key_impute, model, events, population)
     measured = dv[np.asarray(events.observed)]
-    if model.spec.residual.error == "lognormal":
+    if ERRORS[model.spec.residual.error].logarithmic:
         simulated, measured = np.log(simulated), np.log(measured)
     subject = subject_of_rows(events)[np.asarray(events.observed)]
     found = np.empty(len(measured))
@@ -112,7 +113,7 @@ def imputed(
     mean, log_sd = (np.asarray(part) for part in scale(x, values, events))
     sd = np.broadcast_to(np.exp(log_sd), mean.shape)
     lower, upper = np.asarray(events.lower, float), np.asarray(events.upper, float)
-    logarithmic = model.spec.residual.error == "lognormal"
+    logarithmic = ERRORS[model.spec.residual.error].logarithmic
     if logarithmic:
         with np.errstate(divide="ignore"):
             lower, upper = np.log(np.maximum(lower, 0.0)), np.log(upper)

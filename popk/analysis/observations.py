@@ -36,7 +36,7 @@ def observations(
     seed
         Of the replicates behind NPDE; the fit's by default.
     replicates
-        How many.
+        How many; with 0 there is no NPDE (NaN), which takes most of the time.
 
     Returns
     -------
@@ -60,7 +60,9 @@ def observations(
         log_pred, _ = predicted(model, {k: v[None] for k, v in central.items()}, events)
         log_ipred, iwres = predicted(model, individual_values(fit), events)
         key = jax.random.key(fit.provenance.seed if seed is None else seed)
-        errors = npde(key, model, events, population_sites(model, central), replicates)[order]
+        errors = np.full(order.shape, np.nan)
+        if replicates:
+            errors = npde(key, model, events, population_sites(model, central), replicates)[order]
     observed = np.asarray(events.observed)
 
     def in_file(rows: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from popk.population.model import Model
 from popk.population.parameters import distribution
 from popk.spec.model import Variability
 from popk.spec.priors import LogNormal, Prior
+from popk.spec.residual import ERRORS, ErrorKind
 from popk.spec.units import conversion_factor
 from popk.study.fit import Fit
 from popk.study.maximum import MaximumFit, objective_of
@@ -26,6 +27,11 @@ Z90 = 1.6448536269514722
 
 def parameters(fit: Fit | MaximumFit) -> pd.DataFrame:
     """Population parameters, one a row.
+
+    Parameters
+    ----------
+    fit
+        A posterior or maximum-likelihood estimates.
 
     Returns
     -------
@@ -128,6 +134,11 @@ def _shrinkage_of_modes(fit: MaximumFit, name: str) -> float:
 def individuals(fit: Fit | MaximumFit) -> pd.DataFrame:
     """Individual parameters, one subject a row.
 
+    Parameters
+    ----------
+    fit
+        A posterior or maximum-likelihood estimates.
+
     Returns
     -------
     DataFrame
@@ -195,16 +206,35 @@ class PaperLine:
     cl_unit: str
     dose: str
 
+    @property
+    def css_decimals(self) -> int:
+        """Decimals of Css: none as in print, more where the mean would have under three digits."""
+        if not 0.0 < self.css_mean < 100.0:
+            return 0
+        return min(2 - math.floor(math.log10(self.css_mean)), 6)
+
     def __str__(self) -> str:
         return (
-            f"Css at {self.dose}: {self.css_mean:.0f} ± {self.css_sd:.0f} {self.css_unit} "
+            f"Css at {self.dose}: {self.css_mean:.{self.css_decimals}f} ± "
+            f"{self.css_sd:.{self.css_decimals}f} {self.css_unit} "
             f"(mean ± SD); CL: median {self.cl_median:.2f} "
             f"({self.cl_minimum:.2f}-{self.cl_maximum:.2f}) {self.cl_unit}"
         )
 
 
 def paper_line(fit: Fit | MaximumFit) -> PaperLine | None:
-    """The published kind of summary; None without infusions or without a nominal dose."""
+    """Css and CL of the subjects as a paper prints them.
+
+    Parameters
+    ----------
+    fit
+        A posterior or maximum-likelihood estimates.
+
+    Returns
+    -------
+    PaperLine or None
+        None without infusions or without a nominal dose. As text: the line itself.
+    """
     quantities, units = individual_draws(fit)
     css = quantities.get("Css_nominal")
     if css is None or fit.dose is None:
@@ -251,17 +281,25 @@ def _unit(fit: Fit | MaximumFit, name: str) -> str:
         relative = _variability(fit, name).distribution == "normal"
         return "fraction of TV (SD)" if relative else "log scale (SD)"
     if name.startswith("sigma"):
-        error = spec.residual.error
-        additive = error == "additive" or name == "sigma_additive"
-        if additive:
-            return f"{spec.units.concentration} (SD)"
-        return "log scale (SD)" if error == "lognormal" else "fraction (SD)"
+        return _sd_unit(ERRORS[spec.residual.error], name, spec.units.concentration)
     for effect in spec.covariates:
         if name == f"{effect.name}_half":
             return getattr(effect, "unit", "")
         if name == effect.name and effect.relation != "linear":
             return "exponent" if effect.relation == "power" else "log scale"
     return ""
+
+
+def _sd_unit(kind: ErrorKind, name: str, concentration: str) -> str:
+    if kind.logarithmic:
+        return "log scale (SD)"
+    match 1.0 - kind.powers[name]:
+        case 0.0:
+            return "fraction (SD)"
+        case 1.0:
+            return f"{concentration} (SD)"
+        case power:
+            return f"({concentration})^{power:g} (SD)"
 
 
 def _variability(fit: Fit | MaximumFit, omega: str) -> Variability:

@@ -2,16 +2,25 @@
 
 import sys
 
+from popk.cli import starting as starting
+
+# isort: split
 from popk.cli import fitting as fitting
 
 # isort: split
 from popk.cli import checking as checking
 
 # isort: split
+from popk.cli import comparing as comparing
+
+# isort: split
 from popk.cli import covariates as covariates
 
 # isort: split
 from popk.cli import calibrating as calibrating
+
+# isort: split
+from popk.cli import resampling as resampling
 
 # isort: split
 from popk.cli import regimens as regimens
@@ -24,6 +33,15 @@ from popk.cli import dosing as dosing
 
 # isort: split
 from popk.cli import power as power
+
+# isort: split
+from popk.cli import plotting as plotting
+
+# isort: split
+from popk.cli import exporting as exporting
+
+# isort: split
+from popk.cli import reporting as reporting
 
 # isort: split
 from popk.cli.app import app

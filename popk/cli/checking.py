@@ -5,11 +5,12 @@ from typing import Annotated
 
 import typer
 
-from popk.cli.app import BEGINS_ANEW, NOT_CONVERGED, Folder, Json, app
+from popk.cli.app import BEGINS_ANEW, IS_IT_RIGHT, NOT_CONVERGED, Folder, Json, app
 from popk.cli.output import current, interruptible, rows, write
+from popk.cli.page import refresh
 
 
-@app.command()
+@app.command(rich_help_panel=IS_IT_RIGHT)
 def diagnose(
     folder: Folder,
     compare: Annotated[
@@ -29,6 +30,7 @@ def diagnose(
     from popk.analysis.verdict import FAILED
     from popk.report import checked
     from popk.report.plots.checks import of_checks
+    from popk.report.progress import told
     from popk.study.compiled import keep_compiled
     from popk.study.folder import add, load, open_study
 
@@ -36,12 +38,13 @@ def diagnose(
     study = open_study(folder)
     fit = current(load(study), study)
     console = Console(stderr=True, highlight=False)
-    with interruptible(BEGINS_ANEW), console.status("checks") as status:
-        found = checks(fit, compare=compare, watch=status.update)
-        status.update("figures")
+    with interruptible(BEGINS_ANEW), told(console, "checks") as watch:
+        found = checks(fit, compare=compare, watch=watch)
+        watch("figures")
         figures = of_checks(found)
     files = {**checked.of_checks(found), **figures}
     results = add(study.folder, {f"checks/{name}": text for name, text in files.items()})
+    refresh(folder, fit)
     if as_json:
         write(
             {

@@ -5,11 +5,13 @@ from typing import Annotated
 
 import typer
 
-from popk.cli.app import BEGINS_ANEW, NOT_CONVERGED, Folder, Json, app
+from popk.cli import completion
+from popk.cli.app import BEGINS_ANEW, COVARIATES, NOT_CONVERGED, Folder, Json, app
 from popk.cli.output import interruptible, posterior, rows, write
+from popk.cli.page import refresh
 
 
-@app.command()
+@app.command(rich_help_panel=COVARIATES)
 def covariates(
     folder: Folder,
     refit: Annotated[
@@ -29,6 +31,7 @@ def covariates(
     from popk.analysis.covariates.covariate_tests import covariate_tests
     from popk.report import files, terminal
     from popk.report.plots.covariates import of_covariates
+    from popk.report.progress import told
     from popk.study.compiled import keep_compiled
     from popk.study.folder import add, load, open_study
 
@@ -36,16 +39,17 @@ def covariates(
     study = open_study(folder)
     fit = posterior(load(study), study)
     console = Console(stderr=True, highlight=False)
-    with interruptible(BEGINS_ANEW), console.status("tests") as status:
+    with interruptible(BEGINS_ANEW), told(console, "tests") as watch:
         found = covariate_tests(
             fit,
             study.spec.candidates or None,
             no_effect=study.spec.no_effect,
             settings=study.spec.sampler,
             refit=refit,
-            watch=status.update,
+            watch=watch,
         )
     results = add(study.folder, files.of_covariates(found, study) | of_covariates(found))
+    refresh(folder, fit)
     if as_json:
         write(
             {
@@ -69,13 +73,17 @@ def covariates(
         raise typer.Exit(NOT_CONVERGED)
 
 
-@app.command()
+@app.command(rich_help_panel=COVARIATES)
 def search(
     folder: Folder,
     forward: Annotated[float, typer.Option(help="p below which an effect enters.")] = 0.05,
     backward: Annotated[float, typer.Option(help="p from which it leaves again.")] = 0.01,
     method: Annotated[
-        str | None, typer.Option(help="focei, laplace, agq or importance; focei by default.")
+        str | None,
+        typer.Option(
+            help="focei, laplace, agq or importance; focei by default.",
+            autocompletion=completion.one_of("focei", "laplace", "agq", "importance"),
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -89,6 +97,7 @@ def search(
 
     from popk.analysis.covariates import search as searching
     from popk.report import files, terminal
+    from popk.report.progress import told
     from popk.study.compiled import keep_compiled
     from popk.study.folder import add, open_study, with_sampler
 
@@ -98,7 +107,7 @@ def search(
     if method and not study.spec.sampler.maximises:
         raise typer.BadParameter(f"{method!r} is not focei, laplace, agq or importance")
     console = Console(stderr=True, highlight=False)
-    with interruptible(BEGINS_ANEW), console.status("search") as status:
+    with interruptible(BEGINS_ANEW), told(console, "search") as watch:
         found = searching.search(
             study.model,
             study.data,
@@ -108,9 +117,10 @@ def search(
             settings=study.spec.sampler,
             no_effect=study.spec.no_effect,
             synthetic=study.spec.synthetic,
-            watch=status.update,
+            watch=watch,
         )
     results = add(study.folder, files.of_search(found, study))
+    refresh(folder)
     if as_json:
         write(
             {

@@ -5,15 +5,21 @@ from typing import Annotated
 
 import typer
 
-from popk.cli.app import BEGINS_ANEW, Folder, Json, app
+from popk.cli import completion
+from popk.cli.app import BEGINS_ANEW, SIMULATION, Folder, Json, app
 from popk.cli.output import current, interruptible, rows, write
+from popk.cli.page import refresh
 
 
-@app.command()
+@app.command(rich_help_panel=SIMULATION)
 def dose(
     folder: Folder,
     patient: Annotated[
-        Path, typer.Option(help="A TOML file: covariates, what was given, samples, the target.")
+        Path,
+        typer.Option(
+            help="A TOML file: covariates, what was given, samples, the target.",
+            autocompletion=completion.patient_files,
+        ),
     ],
     out: Annotated[
         Path | None,
@@ -32,6 +38,7 @@ def dose(
     from popk.analysis.dosing.patient import patient_dose
     from popk.report import dosed as report
     from popk.report.plots.patient import of_patient
+    from popk.report.progress import told
     from popk.spec.patient import read_patient
     from popk.study.compiled import keep_compiled
     from popk.study.folder import add_to, load, open_study
@@ -41,11 +48,12 @@ def dose(
     study = open_study(folder)
     fit = current(load(study), study)
     console = Console(stderr=True, highlight=False)
-    with interruptible(BEGINS_ANEW), console.status("posterior of the patient") as status:
-        found = patient_dose(fit, asked, seed=seed, watch=status.update)
+    with interruptible(BEGINS_ANEW), told(console, "posterior of the patient") as watch:
+        found = patient_dose(fit, asked, seed=seed, watch=watch)
     place = out or study.folder / "results" / "dose" / _file_name(found.id)
     files = report.of_patient(found) | of_patient(found)
     add_to(place, files)
+    refresh(folder, fit)
     if as_json:
         write({**report.record(found, rows(found.summary)), "folder": str(place),
                "files": sorted(files)})  # fmt: skip

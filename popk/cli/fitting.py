@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from popk.cli.app import NOT_CONVERGED, Folder, Json, app
+from popk.cli import completion
+from popk.cli.app import DATA_AND_FITS, NOT_CONVERGED, Folder, Json, app
 from popk.cli.output import interruptible, problem_dict, rows, write
+from popk.cli.page import first
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,10 +18,14 @@ if TYPE_CHECKING:
     from popk.study.maximum import MaximumFit
 
 
-@app.command()
+@app.command(rich_help_panel=DATA_AND_FITS)
 def check(
     file: Annotated[
-        Path, typer.Argument(help="A data file, a fit folder, a fit.toml or a model file.")
+        Path,
+        typer.Argument(
+            help="A data file, a fit folder, a fit.toml or a model file.",
+            autocompletion=completion.files_to_check,
+        ),
     ],
     as_json: Json = False,
 ) -> None:
@@ -56,13 +62,26 @@ def check(
     write("no problems" + (f", {len(data.warnings)} warnings" if data.warnings else ""))
 
 
-@app.command()
+@app.command(rich_help_panel=DATA_AND_FITS)
 def fit(
     folder: Folder,
     precision: Annotated[
-        str | None, typer.Option(help="float32 or float64, instead of fit.toml's.")
+        str | None,
+        typer.Option(
+            help="float32 or float64, instead of fit.toml's.",
+            autocompletion=completion.one_of("float32", "float64"),
+        ),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu or gpu, instead of fit.toml's.")] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            help="cpu or gpu, instead of fit.toml's.",
+            autocompletion=completion.one_of("cpu", "gpu"),
+        ),
+    ] = None,
+    page: Annotated[
+        bool, typer.Option("--report/--no-report", help="Write results/report.html as well.")
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """Fit what the folder's fit.toml names and write its results/.
@@ -86,10 +105,13 @@ def fit(
     console.print(title, markup=False, soft_wrap=True)
     with interruptible("the same command goes on from here"), shown(console) as watch:
         result = run(study, files.of_fit, watch)
+    if page:
+        with interruptible(f"results are written; popk report {study.folder} writes the page"):
+            first(study, result)
     _report(result, study, as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=DATA_AND_FITS)
 def summary(folder: Folder, as_json: Json = False) -> None:
     """Print the tables of a finished fit again.
 
@@ -101,9 +123,12 @@ def summary(folder: Folder, as_json: Json = False) -> None:
     _report(load(study), study, as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=DATA_AND_FITS)
 def schema(
-    kind: Annotated[str, typer.Argument(help="model or fit")] = "model",
+    kind: Annotated[
+        str,
+        typer.Argument(help="model or fit", autocompletion=completion.one_of("model", "fit")),
+    ] = "model",
 ) -> None:
     """Print the JSON schema of model files or fit files, for editors."""
     from popk.spec.fit import FitSpec

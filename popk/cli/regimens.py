@@ -1,30 +1,42 @@
 """Command: regimens."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from popk.cli.app import Json, app
+from popk.cli import completion
+from popk.cli.app import SIMULATION, Json, app
 from popk.cli.output import write
 
 if TYPE_CHECKING:
     from popk.spec.regimen import Regimen
 
 
-@app.command()
+@app.command(rich_help_panel=SIMULATION)
 def regimens(
     regimen: Annotated[
         str | None,
-        typer.Argument(help="A ready one's name, a TOML file, or a pump log: start, stop, rate."),
+        typer.Argument(
+            help="A ready one's name, a TOML file, or a pump log: start, stop, rate.",
+            autocompletion=completion.ready_regimens,
+        ),
     ] = None,
     given_in: Annotated[
-        Path | None, typer.Option(help="A fit folder: show what one of its subjects was given.")
+        Path | None,
+        typer.Option(
+            help="A fit folder: show what one of its subjects was given.",
+            autocompletion=completion.fit_folders,
+        ),
     ] = None,
     subject: Annotated[str | None, typer.Option("--id", help="Which subject.")] = None,
     records_for: Annotated[
         Path | None,
-        typer.Option(help="A fit folder: NONMEM records of the regimen for its subjects, as CSV."),
+        typer.Option(
+            help="A fit folder: NONMEM records of the regimen for its subjects, as CSV.",
+            autocompletion=completion.fit_folders,
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -58,7 +70,10 @@ def regimens(
 
         cohort = at_baseline(open_study(records_for).data)
         table = record_table(with_doses(cohort, scheduled(found, cohort)))
-        typer.echo(table.to_csv(index=False), nl=False)
+        if as_json:
+            write({"records": json.loads(table.to_json(orient="records") or "[]")})
+        else:
+            typer.echo(table.to_csv(index=False), nl=False)
         return
     if as_json:
         write(found.model_dump(mode="json", by_alias=True))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from popk.cli import completion
 from popk.cli.output import current
 
 if TYPE_CHECKING:
@@ -15,7 +16,11 @@ if TYPE_CHECKING:
 
 Given = Annotated[
     Path,
-    typer.Argument(metavar="FIT", help="A fit folder, or a model file: then its priors alone."),
+    typer.Argument(
+        metavar="FIT",
+        help="A fit folder, or a model file: then its priors alone.",
+        autocompletion=completion.fits_and_models,
+    ),
 ]
 Count = Annotated[int, typer.Option(help="Virtual subjects.", min=1)]
 Ages = Annotated[str, typer.Option(help="Ages of virtual infants, e.g. '0 month to 12 month'.")]

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from popk.cli.app import BEGINS_ANEW, Json, app
+from popk.cli import completion
+from popk.cli.app import BEGINS_ANEW, SIMULATION, Json, app
 from popk.cli.output import interruptible, rows, write
+from popk.cli.page import refresh
 from popk.cli.regimens import read
 from popk.cli.simulated import (
     Ages,
@@ -32,12 +34,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-@app.command()
+@app.command(rich_help_panel=SIMULATION)
 def simulate(
     given: Given,
     regimen: Annotated[
         list[str],
-        typer.Option(help="A regimen's TOML file, or a ready one by name; may be given again."),
+        typer.Option(
+            help="A regimen's TOML file, or a ready one by name; may be given again.",
+            autocompletion=completion.ready_regimens,
+        ),
     ],
     subjects: Count = 1000,
     age: Ages = "0 month to 12 month",
@@ -110,6 +115,7 @@ def simulate(
         file.write({str(name): _plain(table[name]) for name in table})
     files = report.of_simulation(found, subjects=False) | of_simulation(found)
     add_to(folder, files)
+    refresh(given, source)
     if as_json:
         write(
             {
@@ -124,7 +130,7 @@ def simulate(
           + ", ".join(sorted(files)))  # fmt: skip
 
 
-@app.command()
+@app.command(rich_help_panel=SIMULATION)
 def target(
     given: Given,
     window: Annotated[str, typer.Option(help="Css that is wanted, e.g. '500 to 900 pg/mL'.")],
@@ -165,6 +171,7 @@ def target(
         )  # fmt: skip
     files = report.of_attainment(found) | of_attainment(found)
     add_to(folder, files)
+    refresh(given, source)
     if as_json:
         write(
             {

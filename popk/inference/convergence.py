@@ -8,7 +8,6 @@ from jaxtyping import Float
 
 from popk.inference.diagnostics import Diagnostics
 from popk.inference.posterior import Posterior
-from popk.population.covariates import coefficient_names
 from popk.population.model import Model
 
 RHAT = 1.01
@@ -128,7 +127,7 @@ def constants(model: Model, subjects: int) -> tuple[str, ...]:
     found = []
     for name, parameter in model.spec.parameters.items():
         effects = [e for e in model.spec.covariates if e.parameter == name]
-        own = {f"TV{name}", *(c for e in effects for c in coefficient_names(e))}
+        own = {f"TV{name}", *(name for e in effects for name in e.coefficients)}
         if parameter.variability is None and not own & estimated:
             found += [f"{name}[{i + 1}]" for i in range(subjects)]
     return tuple(found)

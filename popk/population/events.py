@@ -11,11 +11,11 @@ from jaxtyping import Bool, Float, Int
 from popk.data.dataset import Dataset
 from popk.pk.dosing import Doses, History, NumericArray, Steps, history, without_steady_state
 from popk.population.censoring import Slots
-from popk.population.covariates import covariate_term
-from popk.population.residual import vanishes_without_drug
-from popk.spec.model import CovariateEffect, Linear, ModelSpec, Scale
+from popk.spec.model import ModelSpec, Scale
 from popk.spec.priors import Fixed
 from popk.spec.problem import PopkError, Problem
+from popk.spec.relations import CovariateEffect, Linear
+from popk.spec.residual import ERRORS
 from popk.spec.units import UnitError, conversion_factor, quantity
 
 
@@ -283,8 +283,8 @@ def _term(effect: CovariateEffect, dataset: Dataset, columns: Columns) -> np.nda
     name = effect.covariate
     unit = dataset.covariate_units.get(name)
     try:
-        term = covariate_term(
-            effect, columns(dataset.covariates[name]), unit, tuple(dataset.levels.get(name, ()))
+        term = effect.term(
+            columns(dataset.covariates[name]), unit, tuple(dataset.levels.get(name, ()))
         )
     except UnitError as error:
         raise PopkError(_unit_problem(name, unit, str(error), dataset)) from None
@@ -333,7 +333,7 @@ def _unit_problem(name: str, unit: str | None, error: str, dataset: Dataset) -> 
 
 def _refuse_impossible(spec: ModelSpec, dataset: Dataset, histories: list[History]) -> None:
     """A measured concentration where the model's prediction is zero has no likelihood."""
-    if not vanishes_without_drug(spec.residual):
+    if not ERRORS[spec.residual.error].vanishes:
         return
     problems = []
     for subject, h in enumerate(histories):
@@ -359,7 +359,7 @@ def _refuse_impossible(spec: ModelSpec, dataset: Dataset, histories: list[Histor
         ]
     nonpositive = (
         dataset.observed & (dataset.censoring == 0) & (dataset.dv <= 0)
-        if spec.residual.error == "lognormal"
+        if ERRORS[spec.residual.error].logarithmic
         else np.zeros_like(dataset.observed)
     )
     problems += [
@@ -369,7 +369,7 @@ def _refuse_impossible(spec: ModelSpec, dataset: Dataset, histories: list[Histor
             subject=dataset.ids[subject],
             key="DV",
             found=f"DV = {dataset.dv[subject, row]:g}",
-            expected="a value above 0: lognormal error takes its logarithm",
+            expected=f"a value above 0: {spec.residual.error} error takes its logarithm",
             cure="set CENS to 1 with DV the assay limit, or use another residual error",
         )
         for subject, row in np.argwhere(nonpositive)

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from popk.pk import one_compartment
 from popk.pk.dosing import NumericArray
 from popk.population.condensed import Rows
-from popk.population.covariates import coefficient_names, log_factor
+from popk.population.covariates import log_factor
 from popk.population.events import Events
 from popk.population.parameters import (
     Centring,
@@ -24,9 +24,10 @@ from popk.population.parameters import (
     draw_positive_linear,
     eliminated,
 )
-from popk.population.residual import Observation, sigma_names
-from popk.spec.model import Linear, Maturation, ModelSpec, Parameter
+from popk.population.residual import Observation
+from popk.spec.model import ModelSpec, Parameter
 from popk.spec.priors import Fixed, Prior
+from popk.spec.relations import Linear
 from popk.spec.units import conversion_factor
 
 STRUCTURES = {"one_compartment": one_compartment.log_concentration}
@@ -56,9 +57,18 @@ class Model:
 
     ``numpyro.infer.MCMC(NUTS(model), ...).run(key, events)`` works, as do `Predictive` and
     `log_likelihood`.
+
+    Attributes
+    ----------
+    spec
+        What the file says.
     """
 
     spec: ModelSpec
+
+    def __repr__(self) -> str:
+        names = ", ".join((*self.population_names, *self.correlation_names))
+        return f"Model {self.spec.name!r} ({self.spec.structure})\n  estimates {names}"
 
     def __call__(self, events: Events, centring: Centring | None = None) -> None:
         """The NumPyro model.
@@ -76,17 +86,12 @@ class Model:
         for name, parameter in spec.parameters.items():
             values[f"TV{name}"] = draw(f"TV{name}", parameter.typical)
         for effect in spec.covariates:
-            if isinstance(effect, Maturation):
-                for name, prior in zip(
-                    coefficient_names(effect), (effect.half, effect.hill), strict=True
-                ):
-                    values[name] = draw(name, prior)
-            elif isinstance(effect, Linear):
+            if isinstance(effect, Linear):
                 values[effect.name] = draw_positive_linear(
                     effect.name, effect.effect, events.terms[effect.name]
                 )
             else:
-                values[effect.name] = draw(effect.name, effect.effect)
+                values |= {name: draw(name, own) for name, own in effect.coefficients.items()}
         sigma = self._sigma()
         weights = {} if centring is None or isinstance(centring, Known) else centring
         variability = self._etas(values, events, weights)
@@ -171,20 +176,13 @@ class Model:
         spec = self.spec
         priors: dict[str, Prior] = {f"TV{n}": p.typical for n, p in spec.parameters.items()}
         for effect in spec.covariates:
-            own = (effect.half, effect.hill) if isinstance(effect, Maturation) else (effect.effect,)
-            priors |= dict(zip(coefficient_names(effect), own, strict=True))
+            priors |= effect.coefficients
         for name, parameter in self._varied().items():
             assert parameter.variability is not None
             priors[f"omega_{name}"] = parameter.variability.sd
             if parameter.variability.df is not None:
                 priors[self._df_name(name)] = _as_prior(parameter.variability.df)
-        residual = spec.residual
-        own = (
-            (residual.sd,)
-            if residual.error != "combined"
-            else (residual.additive, residual.proportional)
-        )
-        return priors | dict(zip(sigma_names(residual), own, strict=True))
+        return priors | spec.residual.sds
 
     @property
     def correlation_names(self) -> tuple[str, ...]:
@@ -262,8 +260,7 @@ class Model:
         return {name: factor[i] for i, name in enumerate(block)}
 
     def _sigma(self) -> dict[str, Array]:
-        priors = self.population_priors()
-        return {name: draw(name, priors[name]) for name in sigma_names(self.spec.residual)}
+        return {name: draw(name, prior) for name, prior in self.spec.residual.sds.items()}
 
 
 def _at_rows(

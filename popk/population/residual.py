@@ -1,6 +1,6 @@
 """Residual error, for measured and for censored rows: one distribution that NumPyro can use."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -10,7 +10,7 @@ from jaxtyping import Array, ArrayLike
 from numpyro.distributions import constraints
 
 from popk.population.censoring import HALF_LOG_2PI, Slots, log_bound, log_normal_interval
-from popk.spec.model import CombinedResidual, Residual
+from popk.spec.residual import ERRORS
 
 LEAST_LOG_CONCENTRATION = -20.0
 """With proportional error a lower prediction, zero included, is taken to be this."""
@@ -44,44 +44,22 @@ class NormalScale(NamedTuple):
         return (value - self.mean) * jnp.exp(-self.log_sd)
 
 
-def _additive(log_c: Array, sigma: Mapping[str, Array]) -> NormalScale:
-    return NormalScale(jnp.exp(log_c), jnp.log(sigma["sigma"]), False)
-
-
-def _proportional(log_c: Array, sigma: Mapping[str, Array]) -> NormalScale:
-    # An SD of zero would leave a censored row without drug no gradient
-    log_c = jnp.maximum(log_c, LEAST_LOG_CONCENTRATION)
-    return NormalScale(jnp.exp(log_c), jnp.log(sigma["sigma"]) + log_c, False)
-
-
-def _lognormal(log_c: Array, sigma: Mapping[str, Array]) -> NormalScale:
-    return NormalScale(log_c, jnp.log(sigma["sigma"]), True)
-
-
-def _combined(log_c: Array, sigma: Mapping[str, Array]) -> NormalScale:
-    c = jnp.exp(log_c)
-    variance = sigma["sigma_additive"] ** 2 + (sigma["sigma_proportional"] * c) ** 2
-    return NormalScale(c, 0.5 * jnp.log(variance), False)
-
-
-ERRORS: Mapping[str, Callable[[Array, Mapping[str, Array]], NormalScale]] = {
-    "additive": _additive,
-    "proportional": _proportional,
-    "lognormal": _lognormal,
-    "combined": _combined,
-}
-
-
-def sigma_names(residual: Residual) -> tuple[str, ...]:
-    """Names of the residual standard deviations."""
-    if isinstance(residual, CombinedResidual):
-        return ("sigma_additive", "sigma_proportional")
-    return ("sigma",)
-
-
-def vanishes_without_drug(residual: Residual) -> bool:
-    """Whether a measured concentration has no likelihood where the prediction is zero."""
-    return residual.error in ("proportional", "lognormal")
+def normal_scale(error: str, log_c: Array, sigma: Mapping[str, Array]) -> NormalScale:
+    """The scale of an error: its word in `ERRORS`, log of the prediction, SDs by name."""
+    kind = ERRORS[error]
+    if kind.vanishes and not kind.logarithmic:
+        # An SD of zero would leave a censored row without drug no gradient
+        log_c = jnp.maximum(log_c, LEAST_LOG_CONCENTRATION)
+    mean = log_c if kind.logarithmic else jnp.exp(log_c)
+    if len(kind.powers) == 1:
+        ((name, power),) = kind.powers.items()
+        log_sd = jnp.log(sigma[name])
+        return NormalScale(mean, log_sd + power * log_c if power else log_sd, kind.logarithmic)
+    sds = (
+        sigma[name] * jnp.exp(power * log_c) if power else sigma[name]
+        for name, power in kind.powers.items()
+    )
+    return NormalScale(mean, 0.5 * jnp.log(sum(sd**2 for sd in sds)), kind.logarithmic)
 
 
 class Observation(dist.Distribution):
@@ -90,7 +68,7 @@ class Observation(dist.Distribution):
     Parameters
     ----------
     error
-        One of `ERRORS`.
+        One of `popk.spec.residual.ERRORS`.
     log_concentration
         [..., step] log of the predicted concentration.
     sigma
@@ -134,7 +112,7 @@ class Observation(dist.Distribution):
     @property
     def scale(self) -> NormalScale:
         """Mean and log SD of the observation on the scale on which it is normal."""
-        return ERRORS[self.error](self.log_concentration, self.sigma)
+        return normal_scale(self.error, self.log_concentration, self.sigma)
 
     def sample(self, key: Array | None, sample_shape: tuple[int, ...] = ()) -> Array:
         """Draw measured values, as an assay without limits would give them."""

@@ -15,8 +15,8 @@ from popk.pk.one_compartment import NO_DRUG
 from popk.population.condensed import Rows, censored_last
 from popk.population.events import Events
 from popk.population.model import Model
-from popk.population.residual import vanishes_without_drug
 from popk.spec.problem import PopkError, Problem
+from popk.spec.residual import ERRORS
 
 TOGETHER = 50
 """Replicates that are computed side by side."""
@@ -76,9 +76,9 @@ def simulate(
     _refuse(model, design, given or {})
     keys = jax.random.split(key, trials)
     held = {name: jnp.asarray(value, jnp.zeros(0).dtype) for name, value in (given or {}).items()}
-    run = jax.jit(jax.vmap(partial(_one, model), (0, None, None)))
+    run = jax.jit(drawing(model))
     dv, without, truth = jax.tree.map(np.asarray, run(keys, design, held))
-    possible = ~without if below is None and vanishes_without_drug(model.spec.residual) else True
+    possible = ~without if below is None and ERRORS[model.spec.residual.error].vanishes else True
     observed = design.observed & possible & np.ones_like(dv, dtype=bool)
     censored = observed & (dv < below) if below is not None else np.zeros_like(observed)
     events = replace(
@@ -91,6 +91,19 @@ def simulate(
         slots=None,
     )
     return Simulated(censored_last(events), truth)
+
+
+def drawing(model: Model) -> Callable[..., tuple[Array, Array, dict[str, Array]]]:
+    """What draws trials, one for each key; to be compiled.
+
+    Returns
+    -------
+    Callable
+        Of [trial] random keys, condensed events, and values of sample sites that are the same in
+        all trials: [trial, row] concentrations as an assay without limits would report them, which
+        rows are without drug, and every named value of the model, [trial, ...].
+    """
+    return jax.vmap(partial(_one, model), (0, None, None))
 
 
 Replicating = Callable[[jax.Array, Mapping[str, Array], Events], Array]
@@ -136,7 +149,7 @@ def redrawing(model: Model) -> Callable[..., dict[str, Array]]:
 
 def _one(
     model: Model, key: jax.Array, design: Events, held: Mapping[str, Array]
-) -> tuple[Float[Array, " row"], Bool[Array, " row"], dict[str, Array]]:
+) -> tuple[Float[Array, "*row"], Bool[Array, "*row"], dict[str, Array]]:
     """Observations of one trial, which rows are without drug, and the values behind them."""
     key_values, key_dv = jax.random.split(key)
     values = drawn_values(model, key_values, design, held)

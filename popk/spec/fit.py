@@ -12,8 +12,9 @@ from pydantic import (
     model_validator,
 )
 
-from popk.spec.model import CovariateEffect
+from popk.spec.problem import Fault
 from popk.spec.record import Record, read_record
+from popk.spec.relations import CovariateEffect
 from popk.spec.units import check_unit, quantity
 
 Item = Literal[
@@ -54,11 +55,14 @@ class Column(Record):
     @model_validator(mode="after")
     def _one_meaning(self) -> "Column":
         if (self.item is not None) + self.covariate + self.ignore > 1:
-            raise ValueError("a column is an item, or a covariate, or ignored: one of the three")
+            raise Fault(
+                "a column is an item, or a covariate, or ignored: one of the three",
+                "keep one of covariate, item and ignore, and remove the others",
+            )
         if self.levels and not self.covariate:
-            raise ValueError("levels belong to a covariate")
+            raise Fault("levels belong to a covariate", "add covariate = true, or remove levels")
         if self.levels and self.unit:
-            raise ValueError("a covariate with levels has no unit")
+            raise Fault("a covariate with levels has no unit", "remove unit, or remove levels")
         return self
 
 
@@ -140,7 +144,10 @@ def _nominal_unit(dose: str) -> str:
         except ValueError:
             continue
         return unit
-    raise ValueError(f"{dose!r} is no dose rate such as '15 ug/m^2/day', '28 ug/day', '1 ug/kg/h'")
+    raise Fault(
+        f"{dose!r} is no dose rate such as '15 ug/m^2/day', '28 ug/day', '1 ug/kg/h'",
+        'write an amount per time, for example nominal = "28 ug/day"',
+    )
 
 
 Likelihood = Literal["focei", "laplace", "agq", "importance"]
@@ -189,7 +196,10 @@ class Sampler(Record):
     @model_validator(mode="after")
     def _exact(self) -> "Sampler":
         if self.maximises and (self.precision, self.device) != ("float64", "cpu"):
-            raise ValueError(f'method "{self.method}" computes in float64 on the CPU')
+            raise Fault(
+                f'method "{self.method}" computes in float64 on the CPU',
+                'write precision = "float64" and device = "cpu", or leave both out',
+            )
         return self
 
 
@@ -221,9 +231,12 @@ class FitSpec(DataSpec):
     def _testable(self) -> "FitSpec":
         names = [effect.name for effect in self.candidates]
         if len(set(names)) != len(names):
-            raise ValueError("the same candidate is written twice")
+            raise Fault("the same candidate is written twice", "delete one of the two")
         if not self.no_effect[0] < 1.0 < self.no_effect[1]:
-            raise ValueError("no_effect is a range of ratios around 1, e.g. [0.8, 1.25]")
+            raise Fault(
+                "no_effect is a range of ratios around 1, e.g. [0.8, 1.25]",
+                "write no_effect = [0.8, 1.25]",
+            )
         return self
 
 

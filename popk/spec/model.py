@@ -1,12 +1,15 @@
 """What a model file says: parameters, covariate relations, variability, residual error."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, FiniteFloat, PositiveFloat, field_validator, model_validator
 
-from popk.spec.priors import Fixed, Normal, Prior, is_positive
+from popk.spec.priors import Prior, is_positive
+from popk.spec.problem import Fault
 from popk.spec.record import Record, read_record
+from popk.spec.relations import CovariateEffect
+from popk.spec.residual import Residual
 from popk.spec.units import UnitError, check_unit, conversion_factor, split_quantity
 
 STRUCTURES: dict[str, tuple[str, ...]] = {"one_compartment": ("CL", "V")}
@@ -55,14 +58,23 @@ class Variability(Record):
     @model_validator(mode="after")
     def _sound(self) -> "Variability":
         if not is_positive(self.sd):
-            raise ValueError("the prior of an SD lies on positive values, e.g. halfnormal")
+            raise Fault(
+                "the prior of an SD lies on positive values, e.g. halfnormal",
+                'write for example sd = { prior = "halfnormal", scale = 0.5 }',
+            )
         if self.distribution == "student_t":
             if self.df is None:
-                raise ValueError("student_t needs its degrees of freedom, e.g. df = 4")
+                raise Fault("student_t needs its degrees of freedom, e.g. df = 4", "add df = 4")
             if not isinstance(self.df, int | float) and not is_positive(self.df):
-                raise ValueError("the prior of df lies on positive values, e.g. gamma")
+                raise Fault(
+                    "the prior of df lies on positive values, e.g. gamma",
+                    'write for example df = { prior = "gamma", shape = 2.0, rate = 0.1 }',
+                )
         elif self.df is not None:
-            raise ValueError(f"df belongs to student_t only, not to {self.distribution}")
+            raise Fault(
+                f"df belongs to student_t only, not to {self.distribution}",
+                'remove df, or write distribution = "student_t"',
+            )
         return self
 
 
@@ -92,113 +104,11 @@ class Parameter(Record):
     @model_validator(mode="after")
     def _sound(self) -> "Parameter":
         if not is_positive(self.typical):
-            raise ValueError("a typical value is positive: use e.g. a lognormal prior")
+            raise Fault(
+                "a typical value is positive: use e.g. a lognormal prior",
+                'write for example typical = { prior = "lognormal", median = 1.0, sigma = 1.0 }',
+            )
         return self
-
-
-class _Effect(Record):
-    parameter: str
-    covariate: str
-
-    @property
-    def name(self) -> str:
-        """Name of the effect in tables and posterior, e.g. ``CL_AGE_below``."""
-        return "_".join((self.parameter, self.covariate, *self._suffix))
-
-    @property
-    def _suffix(self) -> tuple[str, ...]:
-        return ()
-
-
-class Below(_Effect):
-    """Factor exp(effect) where the covariate is below `cut`."""
-
-    relation: Literal["below"]
-    cut: str | FiniteFloat
-    effect: Prior
-
-    @property
-    def _suffix(self) -> tuple[str, ...]:
-        return ("below",)
-
-
-class Category(_Effect):
-    """Factor exp(effect) where the covariate equals `level`; other levels are the reference."""
-
-    relation: Literal["category"]
-    level: str | FiniteFloat
-    effect: Prior
-
-    @property
-    def _suffix(self) -> tuple[str, ...]:
-        return (f"{self.level:g}" if isinstance(self.level, float) else str(self.level),)
-
-
-class Power(_Effect):
-    """Factor (covariate / reference) ** effect."""
-
-    relation: Literal["power"]
-    reference: str | PositiveFloat
-    effect: Prior
-
-    @property
-    def _suffix(self) -> tuple[str, ...]:
-        return ("power",)
-
-
-class Linear(_Effect):
-    """Factor 1 + effect (covariate - center) / per, kept positive for every subject in the data."""
-
-    relation: Literal["linear"]
-    center: str | FiniteFloat
-    per: str | PositiveFloat = 1.0
-    effect: Normal | Fixed = Field(discriminator="prior")
-
-    @property
-    def _suffix(self) -> tuple[str, ...]:
-        return ("linear",)
-
-
-class Exponential(_Effect):
-    """Factor exp(effect (covariate - center) / per)."""
-
-    relation: Literal["exponential"]
-    center: str | FiniteFloat
-    per: str | PositiveFloat = 1.0
-    effect: Prior
-
-    @property
-    def _suffix(self) -> tuple[str, ...]:
-        return ("exponential",)
-
-
-class Maturation(_Effect):
-    """Sigmoid maturation: factor PMA**hill / (half**hill + PMA**hill) (Anderson & Holford 2008).
-
-    The covariate is post-menstrual age; `unit` is the unit of `half`, the age at half maturity.
-    """
-
-    relation: Literal["maturation"]
-    unit: str = "week"
-    half: Prior
-    hill: Prior
-
-    @property
-    def _suffix(self) -> tuple[str, ...]:
-        return ("maturation",)
-
-    @model_validator(mode="after")
-    def _sound(self) -> "Maturation":
-        conversion_factor(self.unit, "week")
-        if not (is_positive(self.half) and is_positive(self.hill)):
-            raise ValueError("half and hill are positive: use e.g. lognormal priors")
-        return self
-
-
-CovariateEffect = Annotated[
-    Below | Category | Power | Linear | Exponential | Maturation,
-    Field(discriminator="relation"),
-]
 
 
 class Correlation(Record):
@@ -206,40 +116,6 @@ class Correlation(Record):
 
     parameters: tuple[str, ...] = Field(min_length=2)
     concentration: PositiveFloat = 2.0
-
-
-class SimpleResidual(Record):
-    """Residual error with one SD.
-
-    "additive": DV = C + eps, sd in concentration units; "proportional": DV = C (1 + eps);
-    "lognormal": log DV = log C + eps.
-    """
-
-    error: Literal["additive", "proportional", "lognormal"]
-    sd: Prior
-
-    @model_validator(mode="after")
-    def _sound(self) -> "SimpleResidual":
-        if not is_positive(self.sd):
-            raise ValueError("the prior of an SD lies on positive values, e.g. halfnormal")
-        return self
-
-
-class CombinedResidual(Record):
-    """Combined error: variance additive**2 + (proportional C)**2."""
-
-    error: Literal["combined"]
-    additive: Prior
-    proportional: Prior
-
-    @model_validator(mode="after")
-    def _sound(self) -> "CombinedResidual":
-        if not (is_positive(self.additive) and is_positive(self.proportional)):
-            raise ValueError("the prior of an SD lies on positive values, e.g. halfnormal")
-        return self
-
-
-Residual = Annotated[SimpleResidual | CombinedResidual, Field(discriminator="error")]
 
 
 class ModelSpec(Record):
@@ -259,28 +135,30 @@ class ModelSpec(Record):
     def _parameters_fit_structure(self) -> "ModelSpec":
         wanted = STRUCTURES[self.structure]
         if set(self.parameters) != set(wanted):
-            raise ValueError(
+            raise Fault(
                 f"{self.structure} has the parameters {', '.join(wanted)}; "
-                f"the file names {', '.join(self.parameters) or 'none'}"
+                f"the file names {', '.join(self.parameters) or 'none'}",
+                f"write the tables {', '.join(f'[parameters.{n}]' for n in wanted)} and no others",
             )
         for name, unit in (("CL", f"L/{self.units.time}"), ("V", "L")):
             try:
                 conversion_factor(self.parameters[name].unit, unit)
             except UnitError as error:
-                raise ValueError(f"parameters.{name}.unit: {error}") from None
+                raise Fault(f"parameters.{name}.unit: {error}", error.cure) from None
         return self
 
     @model_validator(mode="after")
     def _effects_fit_parameters(self) -> "ModelSpec":
         for effect in self.covariates:
             if effect.parameter not in self.parameters:
-                raise ValueError(
+                raise Fault(
                     f"a covariate acts on {effect.parameter!r}; "
-                    f"the parameters are {', '.join(self.parameters)}"
+                    f"the parameters are {', '.join(self.parameters)}",
+                    f'write parameter = "{next(iter(self.parameters))}", or another of them',
                 )
         names = [effect.name for effect in self.covariates]
         if len(set(names)) != len(names):
-            raise ValueError("the same covariate effect is written twice")
+            raise Fault("the same covariate effect is written twice", "delete one of the two")
         return self
 
     @model_validator(mode="after")
@@ -291,11 +169,15 @@ class ModelSpec(Record):
         for name in self.correlation.parameters:
             parameter = self.parameters.get(name)
             if parameter is None or parameter.variability is None:
-                raise ValueError(f"correlation names {name!r}, which has no variability")
+                raise Fault(
+                    f"correlation names {name!r}, which has no variability",
+                    f"take {name} out of [correlation], or give it variability",
+                )
             kinds.add((parameter.variability.distribution, str(parameter.variability.df)))
         if len(kinds) > 1 or next(iter(kinds))[0] == "normal":
-            raise ValueError(
-                "correlated etas share one distribution, lognormal or student_t with the same df"
+            raise Fault(
+                "correlated etas share one distribution, lognormal or student_t with the same df",
+                'write distribution = "lognormal" for all of them, or remove [correlation]',
             )
         return self
 

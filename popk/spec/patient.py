@@ -190,6 +190,16 @@ class PatientSpec(Record):
 def read_patient(path: str | Path) -> PatientSpec:
     """Read and validate a patient file.
 
+    Parameters
+    ----------
+    path
+        A TOML file such as ``fits/blinatumomab-infants/patient.toml``.
+
+    Returns
+    -------
+    PatientSpec
+        The file's content, checked in itself; with a fit only by `patient_dose`.
+
     Raises
     ------
     PopkError

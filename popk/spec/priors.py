@@ -1,9 +1,10 @@
 """The closed vocabulary of priors that a specification file may name."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, FiniteFloat, PositiveFloat, model_validator
 
+from popk.spec.problem import Fault
 from popk.spec.record import Record
 
 
@@ -55,7 +56,12 @@ class Uniform(Record):
     @model_validator(mode="after")
     def _ordered(self) -> "Uniform":
         if self.low >= self.high:
-            raise ValueError(f"low {self.low} is not below high {self.high}")
+            raise Fault(
+                f"low {self.low} is not below high {self.high}",
+                f"write a low below the high, for example low = {self.high}, high = {self.low}"
+                if self.low > self.high
+                else "write a low below the high",
+            )
         return self
 
 
@@ -83,3 +89,13 @@ def is_positive(prior: Prior) -> bool:
             return prior.value > 0
         case _:
             return True
+
+
+def priors_of(record: Record, name: str) -> dict[str, Prior]:
+    """The priors that stand in a record, by the names of the numbers that they are priors of.
+
+    One alone has the name itself, several have their keys behind it: ``sigma``, but
+    ``sigma_additive`` and ``sigma_proportional``.
+    """
+    own = {key: value for key, value in record if isinstance(value, get_args(Prior)[0])}
+    return {name if len(own) == 1 else f"{name}_{key}": prior for key, prior in own.items()}

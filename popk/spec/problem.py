@@ -45,6 +45,22 @@ class Problem:
         return f"{head}found {self.found}; expected {self.expected}. Cure: {self.cure}"
 
 
+class Fault(ValueError):
+    """Something within a record that does not hold; the record's reader adds file and key.
+
+    Parameters
+    ----------
+    expected
+        What should hold.
+    cure
+        What to write instead.
+    """
+
+    def __init__(self, expected: str, cure: str) -> None:
+        self.cure = cure
+        super().__init__(expected)
+
+
 class PopkError(Exception):
     """Something the user gave cannot be used; carries every problem found, not only the first.
 

@@ -1,6 +1,7 @@
 """From a TOML file to a frozen, validated record, or to faults that a person can mend."""
 
 import difflib
+import re
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any, TypeVar
 
 import pydantic
 
-from popk.spec.problem import PopkError, Problem
+from popk.spec.problem import Fault, PopkError, Problem
 
 
 class Record(pydantic.BaseModel):
@@ -37,7 +38,7 @@ def read_record(kind: type[R], path: str | Path) -> R:
                 file=str(path),
                 found=f"no readable file ({error.strerror or error})",
                 expected=f"a TOML file with a {kind.__name__}",
-                cure="check the path, or start from one of the files in models/ and fits/",
+                cure="check the path; popk alone lists the fits here, popk init NAME begins one",
             ),
             unreadable=True,
         ) from None
@@ -73,11 +74,11 @@ def _as_problem(fault: Any, kind: type[Record], content: Any, source: str) -> Pr
     if len(found) > 80:
         found = found[:77] + "..."
     context = fault.get("ctx", {})
-    expected, cure = fault["msg"], "correct this key"
+    expected, cure = fault["msg"], f"write {_example(fault['loc'], kind)}"
     match fault["type"]:
         case "missing":
             found, expected = "nothing", "this key"
-            cure = f"add {fault['loc'][-1]} = ..."
+            cure = f"add {fault['loc'][-1]} = ..., {_example(fault['loc'], kind)}"
         case "extra_forbidden":
             word = str(fault["loc"][-1])
             words = _known_keys(fault["loc"], kind)
@@ -85,7 +86,7 @@ def _as_problem(fault: Any, kind: type[Record], content: Any, source: str) -> Pr
             cure = _nearest(word, words) or "remove it"
         case "literal_error":
             words = _quoted(context["expected"])
-            expected = _one_of(words)
+            expected = _one_of([word if word.strip().isalnum() else f'"{word}"' for word in words])
             cure = _nearest(str(fault["input"]), words) or f"use {expected}"
         case "union_tag_invalid":
             words = _quoted(context["expected_tags"])
@@ -97,8 +98,9 @@ def _as_problem(fault: Any, kind: type[Record], content: Any, source: str) -> Pr
             expected = f"a table with the key {word}"
             cure = f"add {word} = ..."
         case "value_error":
-            expected = str(context["error"])
-            cure = "change it so that this holds"
+            error = context["error"]
+            expected = str(error)
+            cure = error.cure if isinstance(error, Fault) else _from_words(expected)
     return Problem(file=source, key=key or None, found=found, expected=expected, cure=cure)
 
 
@@ -122,11 +124,68 @@ def _path_in_file(location: tuple[Any, ...], content: Any) -> list[Any]:
 
 
 def _known_keys(location: tuple[Any, ...], kind: type[Record]) -> list[str]:
-    """The keys that the record at this location knows, found by walking the JSON schema."""
+    """The keys that the record at this location knows."""
+    nodes = _schemas(location[:-1], kind)
+    return sorted({key for node in nodes for key in node.get("properties", {})})
+
+
+def _example(location: tuple[Any, ...], kind: type[Record]) -> str:
+    """What may stand at this location, in words, with an example."""
+    for node in _schemas(location, kind):
+        if "enum" in node or "const" in node:
+            return _one_of([f'"{word}"' for word in node.get("enum", [node.get("const")])])
+        match node.get("type"):
+            case "number" | "integer" as number:
+                return _number_example(node, number)
+            case "string":
+                return "a text in quotes"
+            case "boolean":
+                return "true or false"
+            case "array":
+                least = node.get("minItems", 0)
+                some = f" with at least {least} entries" if least > 1 else ""
+                return f"a list{some}, in [brackets]"
+            case "object":
+                return _table_example(node)
+    return "what is expected"
+
+
+def _number_example(node: dict[str, Any], kind: str) -> str:
+    what = "a whole number" if kind == "integer" else "a number"
+    low, high = (
+        node.get(f"exclusive{end.capitalize()}", node.get(end)) for end in ("minimum", "maximum")
+    )
+    match low, high:
+        case None, None:
+            return f"{what}, for example 1"
+        case None, _:
+            return f"{what} below {high:g}"
+        case _, None:
+            step = 1 if kind == "integer" or low else 0.5
+            return f"{what} above {low:g}, for example {low + step:g}"
+        case _:
+            middle = (low + high) // 2 if kind == "integer" else (low + high) / 2
+            return f"{what} from {low:g} to {high:g}, for example {middle:g}"
+
+
+def _table_example(node: dict[str, Any]) -> str:
+    needed = node.get("required", [])
+    keys = ", ".join(f"{key} = ..." for key in needed)
+    return f"a table with {keys}" if keys else "a table"
+
+
+def _from_words(expected: str) -> str:
+    """The example that an expectation names itself."""
+    found = re.search(r"(?:such as|e\.g\.|for example) (.+)$", expected)
+    return f"write for example {found[1]}" if found else f"write {expected}"
+
+
+def _schemas(location: tuple[Any, ...], kind: type[Record]) -> list[dict[str, Any]]:
+    """What may stand at a location, found by walking the JSON schema."""
     schema = kind.model_json_schema()
     definitions = schema.get("$defs", {})
     nodes = [schema]
-    for part in location[:-1]:
+    for part in location:
         onward: list[dict[str, Any]] = []
         for node in _resolved(nodes, definitions):
             for candidate in (
@@ -140,7 +199,7 @@ def _known_keys(location: tuple[Any, ...], kind: type[Record]) -> list[str]:
             if tagged is not None:
                 onward.append({"$ref": tagged})
         nodes = onward or nodes
-    return sorted({k for node in _resolved(nodes, definitions) for k in node.get("properties", {})})
+    return _resolved(nodes, definitions)
 
 
 def _resolved(nodes: list[dict[str, Any]], definitions: dict[str, Any]) -> list[dict[str, Any]]:

@@ -73,6 +73,8 @@ class _Headed(Record):
 class Regimen(_Headed):
     """Doses and pauses, one after the other in time.
 
+    Attributes
+    ----------
     steps
         At least one.
     name, description, source
@@ -159,6 +161,11 @@ def infusion(dose: str | tuple[Band, ...], duration: str, *, cap: str | None = N
     cap
         The highest rate that is given: ``"28 ug/day"``.
 
+    Returns
+    -------
+    Regimen
+        One step, which composes with others.
+
     Raises
     ------
     PopkError
@@ -171,6 +178,18 @@ def infusion(dose: str | tuple[Band, ...], duration: str, *, cap: str | None = N
 def bolus(dose: str | tuple[Band, ...], *, cap: str | None = None) -> Regimen:
     """An amount at once: ``bolus("10 mg/kg", cap="100 mg")``.
 
+    Parameters
+    ----------
+    dose
+        An amount, also per m² or per kg; or bands of them.
+    cap
+        The highest amount that is given: ``"100 mg"``.
+
+    Returns
+    -------
+    Regimen
+        One step, which composes with others.
+
     Raises
     ------
     PopkError
@@ -181,6 +200,16 @@ def bolus(dose: str | tuple[Band, ...], *, cap: str | None = None) -> Regimen:
 
 def pause(duration: str) -> Regimen:
     """A time in which nothing is given: ``pause("14 day")``.
+
+    Parameters
+    ----------
+    duration
+        A time with its unit.
+
+    Returns
+    -------
+    Regimen
+        One step, which composes with others.
 
     Raises
     ------
@@ -199,6 +228,16 @@ class RegimenFile(_Headed):
 
 def read_regimen(path_or_name: str | Path) -> Regimen:
     """Read a regimen from a TOML file, or one of those that come with popk by its name.
+
+    Parameters
+    ----------
+    path_or_name
+        A file, or the name of a ready regimen, e.g. ``"standard"``.
+
+    Returns
+    -------
+    Regimen
+        With the name, description and source that stand in the file.
 
     Raises
     ------

@@ -1,8 +1,11 @@
 """Units of what the user wrote, by pint. A month is 365.25/12 days."""
 
+import difflib
 import functools
 import re
 from typing import TYPE_CHECKING
+
+from popk.spec.problem import Fault
 
 if TYPE_CHECKING:
     import pint
@@ -19,8 +22,19 @@ def registry() -> "pint.UnitRegistry":
     return units
 
 
-class UnitError(ValueError):
+COMMON = (
+    "h", "min", "day", "week", "month", "year", "mg", "ug", "ng", "g", "kg", "mg/L", "ug/L",
+    "ug/mL", "ng/mL", "pg/mL", "L", "mL", "L/h", "mL/min", "cm", "m", "m^2", "mg/h", "ug/h",
+)  # fmt: skip
+"""Units of the field, to propose the one that was meant."""
+USUAL = "h, mg, mg/L or L/h"
+
+
+class UnitError(Fault):
     """A unit that is unknown, or two that cannot be converted into each other."""
+
+    def __init__(self, expected: str, cure: str = f"write a unit such as {USUAL}") -> None:
+        super().__init__(expected, cure)
 
 
 def check_unit(unit: str) -> str:
@@ -53,7 +67,8 @@ def conversion_factor(source: str, target: str) -> float:
     except pint.DimensionalityError as error:
         raise UnitError(
             f"{source!r} cannot be converted to {target!r}: "
-            f"{error.dim1 or 'dimensionless'} against {error.dim2 or 'dimensionless'}"
+            f"{error.dim1 or 'dimensionless'} against {error.dim2 or 'dimensionless'}",
+            f"write a unit that converts to {target}, such as {target} itself",
         ) from None
     if zero != 0.0:
         raise UnitError(f"{source!r} and {target!r} have different zeros: no factor converts them")
@@ -90,7 +105,10 @@ def split_quantity(text: str) -> tuple[float, str]:
     """Split ``"15 ug/m^2/day"`` into ``(15.0, "ug/m^2/day")``."""
     match = re.fullmatch(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(.*?)\s*", text)
     if match is None:
-        raise UnitError(f"{text!r} is no quantity: a number and a unit, such as '6 month'")
+        raise UnitError(
+            f"{text!r} is no quantity: a number and a unit, such as '6 month'",
+            'write a number with its unit in quotes, such as "6 month" or "50 pg/mL"',
+        )
     unit = match.group(2)
     if unit:
         _parse(unit)
@@ -101,10 +119,19 @@ def _parse(unit: str) -> "pint.Unit":
     import pint
 
     if "//" in unit:
-        raise UnitError(f"{unit!r} cannot be read as a unit: a single '/' divides")
+        cure = f"write {unit.replace('//', '/')}"
+        raise UnitError(f"{unit!r} cannot be read as a unit: a single '/' divides", cure)
+    if unit.strip() == "?":
+        raise UnitError("'?' stands for a unit that is still to be filled in")
     try:
         return registry().Unit(unit)
     except (pint.UndefinedUnitError, pint.DefinitionSyntaxError) as error:
-        raise UnitError(f"unknown unit {unit!r} ({error})") from None
+        raise UnitError(f"unknown unit {unit!r} ({error})", _meant(unit)) from None
     except Exception as error:  # pint lets parser errors of several kinds through
-        raise UnitError(f"{unit!r} cannot be read as a unit ({error})") from None
+        raise UnitError(f"{unit!r} cannot be read as a unit ({error})", _meant(unit)) from None
+
+
+def _meant(unit: str) -> str:
+    lower = {own.lower(): own for own in COMMON}
+    close = difflib.get_close_matches(unit.lower(), lower, n=1, cutoff=0.5)
+    return f"write a unit such as {lower[close[0]] if close else USUAL}"

@@ -11,7 +11,7 @@ from scipy import stats
 
 from popk.analysis import summary
 from popk.population.model import Model
-from popk.spec.model import SimpleResidual
+from popk.spec.residual import SimpleResidual
 
 parameters: Any = summary.parameters
 HALF_NORMAL = {"prior": "halfnormal", "scale": 0.5}

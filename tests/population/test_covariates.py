@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from popk.population.covariates import coefficient_names, covariate_term, log_factor
-from popk.spec.model import CovariateEffect
+from popk.population.covariates import log_factor
+from popk.spec.relations import CovariateEffect
 from popk.spec.units import UnitError
 
 PRIOR = {"prior": "normal", "loc": 0.0, "scale": 1.0}
@@ -22,9 +22,9 @@ def effect_of(relation, **items):
 
 
 def factor(effect, x, unit, *coefficients, levels=()):
-    term = covariate_term(effect, np.array([[x]]), unit, levels)
+    term = effect.term(np.array([[x]]), unit, levels)
     assert term.shape == (1, 1)
-    values = dict(zip(coefficient_names(effect), map(jnp.asarray, coefficients), strict=True))
+    values = dict(zip(effect.coefficients, map(jnp.asarray, coefficients), strict=True))
     return float(jnp.exp(log_factor(effect, jnp.asarray(term), values))[0, 0])
 
 
@@ -66,7 +66,7 @@ def test_categories_by_word_and_by_number():
 @pytest.mark.parametrize(("levels", "told"), [(("m", "f"), "m, f"), ((), "not declared")])
 def test_an_unknown_level_is_refused(levels, told):
     with pytest.raises(ValueError, match=f"'female' is not among .*{told}"):
-        covariate_term(effect_of("category", level="female"), np.zeros((1, 1)), None, levels)
+        effect_of("category", level="female").term(np.zeros((1, 1)), None, levels)
 
 
 @pytest.mark.parametrize(
@@ -105,15 +105,15 @@ def test_a_plain_number_is_in_the_unit_of_the_data():
 def test_units_that_do_not_convert_are_refused(relation, items):
     effect = effect_of(relation, **items)
     with pytest.raises(UnitError, match=r"kg"):
-        covariate_term(effect, np.ones((1, 1)), "kg", ())
+        effect.term(np.ones((1, 1)), "kg", ())
     with pytest.raises(ValueError, match=r"unit"):
-        covariate_term(effect, np.ones((1, 1)), None, ())
+        effect.term(np.ones((1, 1)), None, ())
 
 
 @pytest.mark.parametrize(("relation", "items"), [("power", {"reference": 70}), ("maturation", {})])
 def test_a_covariate_of_zero_is_refused_where_its_logarithm_is_taken(relation, items):
     with pytest.raises(ValueError, match="above 0"):
-        covariate_term(effect_of(relation, **items), np.array([[1.0, 0.0]]), "week", ())
+        effect_of(relation, **items).term(np.array([[1.0, 0.0]]), "week", ())
 
 
 def test_maturation_does_not_overflow():

@@ -10,7 +10,8 @@ from scipy import stats
 
 from popk.pk.one_compartment import NO_DRUG
 from popk.population.censoring import log_ndtr, log_normal_interval, slots_of
-from popk.population.residual import ERRORS, Observation
+from popk.population.residual import Observation
+from popk.spec.residual import ERRORS
 
 SIGMA = {"sigma": 0.3, "sigma_additive": 0.4, "sigma_proportional": 0.2}
 

@@ -5,18 +5,15 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from popk.analysis.asked import Analyses
 from popk.analysis.checking import check_verdicts
-from popk.analysis.checking.etas import Etas, etas
-from popk.analysis.checking.outliers import Outliers, outliers
-from popk.analysis.checking.paper_check import PaperCheck, paper_check
-from popk.analysis.checking.profiles import profiles
-from popk.analysis.checking.replicates import replicates
-from popk.analysis.checking.residuals import NpdeTests, npde_tests
+from popk.analysis.checking.etas import Etas
+from popk.analysis.checking.outliers import Outliers
+from popk.analysis.checking.paper_check import PaperCheck
+from popk.analysis.checking.residuals import NpdeTests
 from popk.analysis.checking.variability import variability
-from popk.analysis.checking.vpc import Limits, Vpc, beyond_limits, vpc
-from popk.analysis.observations import observations
+from popk.analysis.checking.vpc import Limits, Vpc
 from popk.analysis.priors import sensitivity as prior
-from popk.analysis.priors.information import information
 from popk.analysis.verdict import Verdict
 from popk.spec.fit import Sampler as SamplerSpec
 from popk.study.fit import Fit
@@ -102,64 +99,53 @@ def checks(
     watch
         Told what is being computed.
 
+    Returns
+    -------
+    Checks
+        ``table`` holds the verdicts, each with its threshold and source.
+
     Raises
     ------
     popk.PopkError
         If the data lack what the model needs.
     """
-    tell = watch or (lambda _: None)
-    tell("residuals")
-    table = observations(fit, seed=seed)
-    measured = int((~table["censored"].to_numpy(bool)).sum())
-    tell("replicates")
-    reps = replicates(fit, seed=seed)
-    found_npde = npde_tests(table)
-    plain, corrected = vpc(reps), vpc(reps, corrected=True)
-    limits, paper = beyond_limits(reps), paper_check(fit, reps)
-    own_etas = etas(fit, table["IWRES"].to_numpy(float))
-    tell("individual curves")
-    curves = profiles(fit, seed=seed)
-    tell("subjects left out")
-    far = outliers(fit)
-    sensitivity, information_, kinds = pd.DataFrame(), pd.DataFrame(), pd.DataFrame()
+    own = Analyses(fit, seed, watch=watch)
+    measured = int((~own.observations["censored"].to_numpy(bool)).sum())
+    kinds = pd.DataFrame()
     rests: list[Verdict] = []
     if isinstance(fit, Fit):
-        tell("prior sensitivity")
-        sensitivity, information_ = prior.sensitivity(fit), information(fit)
-        rests = prior.verdicts_of(sensitivity, information_)
+        rests = prior.verdicts_of(own.sensitivity, own.information)
         if compare:
             kinds = variability(fit, settings=settings, watch=watch)
-    data, spec = fit.data, fit.model.spec
-    time = data.units.time or spec.units.time
     verdicts = [
         check_verdicts.converged(fit),
-        *check_verdicts.npde(found_npde, measured),
-        check_verdicts.vpc(plain, measured, time),
-        check_verdicts.vpc(corrected, measured, time),
-        check_verdicts.limits(limits),
-        check_verdicts.paper(paper),
-        check_verdicts.eta_trends(own_etas),
-        check_verdicts.shrinkage(own_etas),
-        *check_verdicts.outlying(far),
+        *check_verdicts.npde(own.npde, measured),
+        check_verdicts.vpc(own.vpc, measured, own.time_unit),
+        check_verdicts.vpc(own.pcvpc, measured, own.time_unit),
+        check_verdicts.limits(own.limits),
+        check_verdicts.paper(own.paper),
+        check_verdicts.eta_trends(own.etas),
+        check_verdicts.shrinkage(own.etas),
+        *check_verdicts.outlying(own.outliers),
         check_verdicts.variability(kinds),
         *rests,
     ]
     return Checks(
         tuple(v for v in verdicts if v is not None),
-        table,
-        found_npde,
-        plain,
-        corrected,
-        limits,
-        paper,
-        own_etas,
-        far,
-        curves,
+        own.observations,
+        own.npde,
+        own.vpc,
+        own.pcvpc,
+        own.limits,
+        own.paper,
+        own.etas,
+        own.outliers,
+        own.profiles,
         kinds,
-        sensitivity,
-        information_,
-        fit.name,
-        fit.synthetic,
-        time,
-        spec.units.concentration.replace("ug", "µg"),
+        own.sensitivity,
+        own.information,
+        own.name,
+        own.synthetic,
+        own.time_unit,
+        own.concentration_unit,
     )

@@ -46,9 +46,19 @@ class Vpc(NamedTuple):
     corrected: bool
 
 
-def vpc(reps: Replicates, *, corrected: bool = False) -> Vpc:
-    """Compare quantiles in bins of time with those of replicates."""
-    places = time_bins(reps)
+def vpc(reps: Replicates, *, corrected: bool = False, places: Bins | None = None) -> Vpc:
+    """Compare quantiles in bins of time with those of replicates.
+
+    Parameters
+    ----------
+    reps
+        From `popk.analysis.checking.replicates.replicates`.
+    corrected
+        Whether to correct for predictions.
+    places
+        The bins, e.g. those of another model of the same data; by default the model's own.
+    """
+    places = time_bins(reps) if places is None else places
     factor = correction(reps, places) if corrected else np.ones_like(reps.own)
     own, simulated = reps.own * factor, reps.dv * factor
     least = min((int(np.sum(places.of == b)) for b in range(places.number)), default=0)

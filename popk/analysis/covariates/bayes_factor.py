@@ -19,8 +19,8 @@ from scipy.stats import gaussian_kde, norm
 from popk.analysis.covariates.effects import terms
 from popk.inference.effective import ess
 from popk.population.parameters import distribution
-from popk.spec.model import CovariateEffect, Linear, Maturation
 from popk.spec.priors import Normal
+from popk.spec.relations import CovariateEffect, Linear, Maturation
 from popk.study.fit import Fit
 
 SCALES = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.5, 2.0)

@@ -7,9 +7,10 @@ import numpy as np
 from popk.analysis.covariates.effects import terms
 from popk.data.dataset import Dataset
 from popk.population.model import Model
-from popk.spec.model import Below, Category, CovariateEffect, Maturation, ModelSpec
+from popk.spec.model import ModelSpec
 from popk.spec.priors import Fixed
 from popk.spec.problem import PopkError, Problem
+from popk.spec.relations import Below, Category, CovariateEffect, Maturation
 
 _SUITS = (
     "correct it: its cut, reference or center in the covariate's unit, its level as in the data"

@@ -23,7 +23,8 @@ from popk.analysis.summary import individual_draws, parameters
 from popk.population.model import Model
 from popk.spec.fit import NO_EFFECT
 from popk.spec.fit import Sampler as SamplerSpec
-from popk.spec.model import Below, Category, CovariateEffect, ModelSpec
+from popk.spec.model import ModelSpec
+from popk.spec.relations import Below, Category, CovariateEffect
 from popk.study.fit import Fit
 from popk.study.fit import fit as run_fit
 from popk.study.maximum import MaximumFit

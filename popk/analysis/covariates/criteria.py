@@ -41,7 +41,7 @@ from popk.population.model import Model
 from popk.population.simulated import simulate
 from popk.spec.fit import NO_EFFECT
 from popk.spec.fit import Sampler as SamplerSpec
-from popk.spec.model import Below, Category, CovariateEffect
+from popk.spec.relations import Below, Category, CovariateEffect
 
 DRAWS = 200
 """Posterior draws of a trial in which the likelihood of its subjects is computed."""

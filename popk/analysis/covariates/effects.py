@@ -14,10 +14,10 @@ import numpy as np
 from jaxtyping import Float
 
 from popk.data.dataset import Dataset
-from popk.population.covariates import coefficient_names, covariate_term, log_factor
+from popk.population.covariates import log_factor
 from popk.population.model import Values
 from popk.spec.fit import NO_EFFECT
-from popk.spec.model import Below, Category, CovariateEffect
+from popk.spec.relations import Below, Category, CovariateEffect
 
 RELEVANT, NOT_RELEVANT, UNKNOWN = (
     "relevant effect",
@@ -90,7 +90,7 @@ def terms(effect: CovariateEffect, data: Dataset) -> Float[np.ndarray, " subject
     """The number that the relation uses, of each subject at its first record."""
     values = data.covariates[effect.covariate][:, 0]
     unit = data.covariate_units.get(effect.covariate)
-    return covariate_term(effect, values, unit, data.levels.get(effect.covariate, ()))
+    return effect.term(values, unit, data.levels.get(effect.covariate, ()))
 
 
 def contrast(effect: CovariateEffect, data: Dataset) -> Contrast:
@@ -102,7 +102,7 @@ def contrast(effect: CovariateEffect, data: Dataset) -> Contrast:
         return Contrast(f"{name} = {effect.level} against others", 1.0, 0.0)
     values = data.covariates[name][:, 0]
     ends = np.quantile(values, [0.95, 0.05])
-    high, low = covariate_term(effect, ends, unit, data.levels.get(name, ()))
+    high, low = effect.term(ends, unit, data.levels.get(name, ()))
     label = f"{name} {ends[0]:.3g} against {ends[1]:.3g}" + (f" {unit}" if unit else "")
     return Contrast(label, float(high), float(low))
 
@@ -111,7 +111,7 @@ def ratio_draws(
     effect: CovariateEffect, between: Contrast, draws: Values
 ) -> Float[np.ndarray, "*draw"]:
     """The ratio in each draw of the effect's coefficients."""
-    names = coefficient_names(effect)
+    names = tuple(effect.coefficients)
     shape = np.broadcast_shapes(*(np.shape(draws[name]) for name in names))
     flat = {name: jnp.broadcast_to(draws[name], shape).reshape(-1) for name in names}
 

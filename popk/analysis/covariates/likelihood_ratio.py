@@ -11,7 +11,8 @@ from popk.data.dataset import Dataset
 from popk.inference.maximum import Estimate
 from popk.population.model import Model
 from popk.spec.fit import Sampler as SamplerSpec
-from popk.spec.model import CovariateEffect, Maturation, ModelSpec
+from popk.spec.model import ModelSpec
+from popk.spec.relations import CovariateEffect, Maturation
 from popk.study.maximum import MaximumFit, maximum
 
 REACH = float(norm.ppf(0.95))

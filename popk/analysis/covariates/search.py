@@ -28,8 +28,9 @@ from popk.data.dataset import Dataset
 from popk.population.model import Model
 from popk.spec.fit import NO_EFFECT
 from popk.spec.fit import Sampler as SamplerSpec
-from popk.spec.model import Category, CovariateEffect, ModelSpec
+from popk.spec.model import ModelSpec
 from popk.spec.problem import PopkError, Problem
+from popk.spec.relations import Category, CovariateEffect
 from popk.study.maximum import MaximumFit
 
 FORWARD, BACKWARD = 0.05, 0.01
@@ -117,6 +118,7 @@ def search(
     Returns
     -------
     Search
+        ``tried`` holds every model that was fitted, ``effects`` every candidate.
 
     Raises
     ------

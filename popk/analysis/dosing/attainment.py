@@ -99,6 +99,11 @@ def attainment(
     age_groups, uncertainty, seed
         As in `simulate`.
 
+    Returns
+    -------
+    Attainment
+        ``best`` holds the dose of each basis and age group with the highest probability.
+
     Raises
     ------
     popk.PopkError

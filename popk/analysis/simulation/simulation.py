@@ -116,6 +116,12 @@ def simulate(
     watch, keep
         Told of every block; `keep` is given its concentrations, which are not held otherwise.
 
+    Returns
+    -------
+    Simulation
+        ``summary`` holds Css, AUC and times above thresholds by regimen and age group,
+        ``subjects`` those of each subject, ``bands`` the quantiles of concentrations over time.
+
     Raises
     ------
     popk.PopkError

@@ -10,7 +10,8 @@ from scipy.stats import halfnorm, norm
 from popk.analysis.covariates.bayes_factor import BayesFactor, savage_dickey
 from popk.population.model import Model
 from popk.spec.fit import Sampler
-from popk.spec.model import Linear, ModelSpec
+from popk.spec.model import ModelSpec
+from popk.spec.relations import Linear
 from popk.study.fit import fit as run_fit
 
 

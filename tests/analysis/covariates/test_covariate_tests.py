@@ -13,7 +13,7 @@ from popk.analysis.covariates.covariate_tests import covariate_tests
 from popk.analysis.predictive import over_subjects, without
 from popk.cli import app
 from popk.spec.fit import Sampler
-from popk.spec.model import Power
+from popk.spec.relations import Power
 from popk.study.fit import fit as run_fit
 from popk.study.folder import open_study, run
 

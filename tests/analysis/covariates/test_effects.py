@@ -16,7 +16,7 @@ from popk.analysis.covariates.effects import (
     summarised,
     verdict,
 )
-from popk.spec.model import Below, Category, Exponential, Linear, Power
+from popk.spec.relations import Below, Category, Exponential, Linear, Power
 from popk.study.folder import open_study
 
 PRIOR = {"prior": "normal", "loc": 0.0, "scale": 0.5}

@@ -8,8 +8,8 @@ from scipy.optimize import minimize
 from scipy.stats import chi2
 
 from popk.analysis.covariates.search import search
-from popk.spec.model import Below, Power
 from popk.spec.problem import PopkError
+from popk.spec.relations import Below, Power
 
 PRIOR = {"prior": "normal", "loc": 0.0, "scale": 0.5}
 OF_WEIGHT = {"parameter": "CL", "covariate": "WT", "effect": PRIOR}
