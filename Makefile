@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: fit test validate check setup clean
+.PHONY: fit test validate check reference pictures setup clean
 
 fit: $(STAMP)
 	$(BIN)/popk fit fits/phenobarb-neonates
@@ -20,6 +20,14 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+# popk/API.md and popk/COMMANDS.md, from docstrings and help
+reference: $(STAMP)
+	$(BIN)/python -m tests.pages
+
+# the pictures of README.md, from the results in fits/
+pictures: $(STAMP)
+	$(BIN)/python -m benchmarks.pictures
 
 setup: $(STAMP)
 

@@ -20,8 +20,9 @@ from popk.data.body_size import body_surface_area
 from popk.data.dataset import Dataset
 from popk.data.growth import draw_body_size
 from popk.population.events import arrange
-from popk.spec.model import ModelSpec, SimpleResidual
+from popk.spec.model import ModelSpec
 from popk.spec.priors import HalfNormal, LogNormal, Normal
+from popk.spec.residual import SimpleResidual
 from popk.spec.units import conversion_factor
 from popk.study.folder import Study, open_study
 
