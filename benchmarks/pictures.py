@@ -104,6 +104,8 @@ def read(name: str) -> str:
 def of_grid(kept: dict[str, Any]) -> Any:
     """What the figure of a grid looks at, from what `popk power` has written of it."""
     cells = pd.DataFrame(kept["cells"]).set_index(["infants", "ratio"])
+    if "lr" not in cells:
+        cells["lr"] = float("nan")  # a grid without --likelihood-ratio
     return SimpleNamespace(
         power=SimpleNamespace(
             cells=cells,

@@ -45,7 +45,9 @@ def test_of_a_fit(folder, patient):
             "for research: this is no advice", "target: Css of 0.9 to 1.3 ug/L")  # fmt: skip
     assert [words for words in said if words not in found.words] == []
     place = folder / "results" / "dose" / "new__b__1"
-    assert {"summary.csv", "course.csv", "dose.svg"} == {p.name for p in place.iterdir()}
+    assert {p.name for p in place.iterdir()} == {
+        "summary.csv", "course.csv", "samples.csv", "dose.svg",
+    }  # fmt: skip
     table = pd.read_csv(place / "summary.csv", comment="#").set_index("quantity")
     # Css is rate/CL: 6 ug/h over CL
     assert table.loc["Css_present", "median"] == pytest.approx(6.0 / table.loc["CL", "median"])

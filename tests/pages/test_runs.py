@@ -81,8 +81,9 @@ def test_the_tables_of_this_test_name_lines_that_are_there():
 
 def test_make_fit_is_the_two_commands():
     said = subprocess.run(
-        ["make", "-n", "-o", ".venv/.ready", "fit"], cwd=ROOT, capture_output=True, text=True
-    ).stdout
+        ["make", "--no-print-directory", "-n", "-o", ".venv/.ready", "fit"],
+        cwd=ROOT, capture_output=True, text=True,
+    ).stdout  # fmt: skip
     wanted = [f"popk fit fits/{n}" for n in ("phenobarb-neonates", "blinatumomab-infants")]
     assert [line.split("/bin/")[-1] for line in said.splitlines()] == wanted
 
