@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from popk.cli.app import IS_IT_RIGHT, NOT_CONVERGED, Json, app
-from popk.cli.output import interruptible, write
-from popk.cli.workers import Dask, Scheduler, timed
+from popk.cli.output import write
+from popk.cli.page import refresh
+from popk.cli.workers import Dask, Scheduler, by_pieces
 
 if TYPE_CHECKING:
     from popk.population.model import Model
@@ -55,11 +56,7 @@ def calibrate(
     workers; an interrupted command goes on where it was when it is given again. Exit code 3: a
     verdict failed.
     """
-    import json
-    from functools import partial
-
     import jax
-    from rich.console import Console
 
     from popk.analysis.calibration.calibration import assay_limit, gathered, planned
     from popk.analysis.calibration.trials import done
@@ -67,15 +64,12 @@ def calibrate(
     from popk.population.model import Model
     from popk.report import calibrated as report
     from popk.report.plots.calibration import of_calibration
-    from popk.report.progress import counted
     from popk.spec.fit import Sampler
     from popk.spec.model import read_model
     from popk.spec.record import validate
-    from popk.study.cluster import connected
     from popk.study.compiled import keep_compiled
     from popk.study.fit import hashes, versions
     from popk.study.folder import add, open_study
-    from popk.study.work import forget, run
 
     keep_compiled()
     study, model = open_study(design), Model(read_model(model_file))
@@ -83,19 +77,13 @@ def calibrate(
     settings = validate(Sampler, given, "command line")
     chosen = None if truth is None else _truth(truth, model, study)
     limit = _limit(below) if below else _declared(study, model) or assay_limit(model, study.data)
-    with interruptible("the same command goes on from here"), connected(dask, scheduler) as client:
-        work = planned(
-            jax.random.key(seed), model, study.data, replicates,
-            settings=settings, truth=chosen, below=limit, dose=study.spec.dose,
-        )  # fmt: skip
-        # Other versions may give other last digits: their pieces are not gone on with
-        store, key = study.folder / STORE, json.dumps([work.key, versions()])
-        console = Console(stderr=True, highlight=False)
-        with counted(console, "pieces", len(work.pieces)) as watch:
-            parts, seconds = timed(
-                partial(run, done, work.pieces, store=store, key=key, client=client,
-                        watch=lambda finished, *_: watch(finished))
-            )  # fmt: skip
+    work = planned(
+        jax.random.key(seed), model, study.data, replicates,
+        settings=settings, truth=chosen, below=limit, dose=study.spec.dose,
+    )  # fmt: skip
+    parts, seconds, forget = by_pieces(
+        done, work.pieces, study.folder / STORE, work.key, dask, scheduler
+    )
     found = gathered(work, parts, seconds)
     verdicts = verdicts_of(found)
     about = {
@@ -108,7 +96,8 @@ def calibrate(
     }
     written = report.files(found, verdicts, about) | of_calibration(found)
     results = add(study.folder, {f"calibration/{name}": text for name, text in written.items()})
-    forget(store, key)
+    forget()
+    refresh(study.folder)
     if as_json:
         write(report.record(found, verdicts, about))
     else:

@@ -8,7 +8,7 @@ import typer
 from popk.cli import completion
 from popk.cli.app import DATA_AND_FITS, NOT_CONVERGED, Folder, Json, app
 from popk.cli.output import interruptible, problem_dict, rows, write
-from popk.cli.page import first
+from popk.cli.page import PAGE, first
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -180,6 +180,11 @@ def _report(result: "Fit | MaximumFit", study: "Study", as_json: bool) -> None:
             f"covariates between rows: {result.data.interpolation}; seconds: "
             + ", ".join(f"{k} {v:.1f}" for k, v in result.provenance.seconds.items()),
             f"results: {study.folder / 'results'}",
+            *(
+                (f"report: {report}",)
+                if (report := study.folder / "results" / PAGE).is_file()
+                else ()
+            ),
         )
     if not result.converged:
         raise typer.Exit(NOT_CONVERGED)

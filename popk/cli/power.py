@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from popk.cli.app import DESIGN, Json, app
-from popk.cli.output import interruptible, rows, write
+from popk.cli.output import rows, write
+from popk.cli.page import refresh
 from popk.cli.simulated import Ages, Formula, Girls, Given, Out, Seed, between, source_and_place
-from popk.cli.workers import Dask, Scheduler, timed
+from popk.cli.workers import Dask, Scheduler, by_pieces
 
 if TYPE_CHECKING:
     from popk.spec.plan import Plan
@@ -68,24 +69,15 @@ def power(
     results/power/. The same seed gives the same results whatever the number of workers; an
     interrupted command goes on where it was.
     """
-    import json
-    from functools import partial
-
-    from rich.console import Console
-
     from popk.analysis.power.overview import overview
     from popk.analysis.power.power import gathered, planned
     from popk.analysis.power.sizes import searchable
     from popk.analysis.power.trials import done
     from popk.report import powered as report
     from popk.report.plots.power import of_power
-    from popk.report.progress import counted
-    from popk.study.cluster import connected
     from popk.study.compiled import keep_compiled
-    from popk.study.fit import versions
     from popk.study.folder import add_to
     from popk.study.table_files import table_file
-    from popk.study.work import forget, run
 
     keep_compiled()
     searchable(criterion, at)  # before hours of work
@@ -96,23 +88,18 @@ def power(
         trials, values=_values(value), effect=effect, seed=seed,
         likelihood_ratio=likelihood_ratio or criterion == "lr",
     )  # fmt: skip
-    # Other versions may give other last digits: their pieces are not gone on with
-    store, key = folder.parent / STORE, json.dumps([grid.key, versions()])
-    with interruptible("the same command goes on from here"), connected(dask, scheduler) as client:
-        console = Console(stderr=True, highlight=False)
-        with counted(console, "pieces", len(grid.pieces)) as watch:
-            found, seconds = timed(
-                partial(run, done, grid.pieces, store=store, key=key, client=client,
-                        watch=lambda finished, *_: watch(finished))
-            )  # fmt: skip
-    told = overview(gathered(grid, found, seconds), source, criterion, at)
+    results, seconds, forget = by_pieces(
+        done, grid.pieces, folder.parent / STORE, grid.key, dask, scheduler
+    )
+    told = overview(gathered(grid, results, seconds), source, criterion, at)
     files = report.of_power(told) | of_power(told)
     note = "SYNTHETIC TRIALS: simulated"
     with table_file(folder / "trials.parquet", "parquet", note) as file:
         table = told.power.trials.rename_axis(index={"ratio": "true_ratio"}).reset_index()
         file.write({str(name): table[name].to_numpy() for name in table})
     add_to(folder, files)
-    forget(store, key)
+    forget()
+    refresh(given)
     if as_json:
         write({**report.record(told), "folder": str(folder), "files": sorted(files)})
         return
@@ -178,6 +165,7 @@ def design(
                   values=_values(value), effect=effect, seed=seed)  # fmt: skip
     files = report.of_plans(found) | of_plans(found)
     add_to(folder, files)
+    refresh(given)
     if as_json:
         write(
             {

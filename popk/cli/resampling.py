@@ -6,17 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from popk.cli.app import IS_IT_RIGHT, NOT_CONVERGED, Folder, Json, app
-from popk.cli.output import current, interruptible, write
+from popk.cli.output import current, write
+from popk.cli.page import refresh
+from popk.cli.workers import Dask, Scheduler, by_pieces
 
 if TYPE_CHECKING:
     from popk.analysis.verdict import Verdict
     from popk.study.folder import Study
 
 STORE = ".refits"
-Dask = Annotated[int | None, typer.Option(help="Workers of a local Dask cluster.")]
-Scheduler = Annotated[
-    str | None, typer.Option(help="Address of a Dask scheduler, tcp://host:port.")
-]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same results.")]
 
 
@@ -46,6 +44,7 @@ def bootstrap(
     workers; an interrupted command goes on where it was. Exit code 3: a verdict failed.
     """
     from popk.analysis.resampling.bootstrap import gathered, planned
+    from popk.analysis.resampling.pieces import done
     from popk.analysis.resampling.refit_verdicts import of_bootstrap as verdicts_of
     from popk.report import resampled as report
     from popk.report.plots.resampling import of_bootstrap
@@ -59,7 +58,9 @@ def bootstrap(
         fit, replicates, kind=kind, stratify=stratify, cut=cut,  # pyright: ignore[reportArgumentType]
         limits=_limits(study) if kind == "parametric" else None, seed=seed,
     )  # fmt: skip
-    results, seconds, forget = _refitted(plan.pieces, plan.key, study, dask, scheduler)
+    results, seconds, forget = by_pieces(
+        done, plan.pieces, study.folder / STORE, plan.key, dask, scheduler
+    )
     found = gathered(plan, results, seconds)
     verdicts = verdicts_of(found)
     files = report.of_bootstrap(found, verdicts) | of_bootstrap(found)
@@ -85,6 +86,7 @@ def influence(
     a verdict failed.
     """
     from popk.analysis.resampling.influence import gathered, planned
+    from popk.analysis.resampling.pieces import done
     from popk.analysis.resampling.refit_verdicts import of_influence as verdicts_of
     from popk.report import resampled as report
     from popk.report.plots.resampling import of_influence
@@ -95,7 +97,9 @@ def influence(
     study = open_study(folder)
     fit = current(load(study), study)
     plan = planned(fit, seed=seed, no_effect=study.spec.no_effect)
-    results, seconds, forget = _refitted(plan.pieces, plan.key, study, dask, scheduler)
+    results, seconds, forget = by_pieces(
+        done, plan.pieces, study.folder / STORE, plan.key, dask, scheduler
+    )
     found = gathered(plan, results, seconds)
     verdicts = verdicts_of(found)
     files = report.of_influence(found, verdicts) | of_influence(found)
@@ -103,33 +107,6 @@ def influence(
         study, "influence", files, verdicts, report.influence(found, verdicts),
         report.influence_record(found, verdicts) if as_json else None, seconds, forget,
     )  # fmt: skip
-
-
-def _refitted(
-    pieces: Any, key: str, study: "Study", dask: int | None, scheduler: str | None
-) -> tuple[Any, float, Callable[[], None]]:
-    """Results of the pieces, the seconds they took, and what removes them once they are written."""
-    import json
-    import time
-    from functools import partial
-
-    from rich.console import Console
-
-    from popk.analysis.resampling.pieces import done
-    from popk.report.progress import counted
-    from popk.study.cluster import connected
-    from popk.study.fit import versions
-    from popk.study.work import forget, run
-
-    # Other versions may give other last digits: their pieces are not gone on with
-    store, key = study.folder / STORE, json.dumps([key, versions()])
-    with interruptible("the same command goes on from here"), connected(dask, scheduler) as client:
-        console = Console(stderr=True, highlight=False)
-        begun = time.perf_counter()
-        with counted(console, "pieces", len(pieces)) as watch:
-            results = run(done, pieces, store=store, key=key, client=client,
-                          watch=lambda finished, *_: watch(finished))  # fmt: skip
-    return results, time.perf_counter() - begun, partial(forget, store, key)
 
 
 def _tell(
@@ -147,6 +124,7 @@ def _tell(
 
     results = add(study.folder, {f"{place}/{name}": text for name, text in files.items()})
     forget()
+    refresh(study.folder)
     where = results / place
     if record is not None:
         write({**record, "folder": str(where), "files": sorted(files)})

@@ -81,6 +81,7 @@ def test_models_are_told_apart(mixed):
     assert mixed.synthetic
 
 
+@pytest.mark.slow
 def test_against_itself_nothing_is_different_and_loo_is_arviz_s(fitted):
     found = compare(fitted, fitted)
     first, second = found.names

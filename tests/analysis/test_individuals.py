@@ -255,6 +255,7 @@ def test_individual_values_follow_their_variability(fit_of, kind):
     assert np.isfinite(table["contraction"]).all()
 
 
+@pytest.mark.slow
 def test_correlated_parameters(fit_of):
     fit = fit_of(correlation={"parameters": ["CL", "V"]})
     correlation = fit.samples.draws["correlation_CL_V"]

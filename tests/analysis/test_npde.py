@@ -81,6 +81,7 @@ def test_of_a_wrong_model_they_move(found, wrong, key):
     assert rejected(values, key) >= 10
 
 
+@pytest.mark.slow
 def test_what_a_censored_row_is_given_lies_in_its_interval(design):
     model, events = design
     simulated = simulate(jax.random.key(1), model, events, 3, given=RIGHT, below=1.0)

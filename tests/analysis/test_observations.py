@@ -40,6 +40,7 @@ def test_of_draws_they_are_those_of_the_closed_form(steady_state, drawn):
     assert table["NPDE"].notna().all()
 
 
+@pytest.mark.slow
 def test_of_estimates_they_are_at_the_modes(steady_state, estimated):
     table = observations(estimated, replicates=200)
     own = estimated.estimate

@@ -119,6 +119,7 @@ def test_contraction_is_one_minus_the_ratio_of_variances(fit_of, prior):
     assert row["contraction"] == pytest.approx(1 - posterior / prior_variance, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_contraction_of_a_normal_prior_and_of_a_correlation(fit_of):
     effect = {"parameter": "CL", "covariate": "WT", "relation": "power", "reference": "8 kg",
               "effect": {"prior": "normal", "loc": 0.0, "scale": 0.8}}  # fmt: skip

@@ -140,6 +140,7 @@ def test_a_broken_sampler_ends_with_a_failed_verdict(tmp_path, monkeypatch):
     assert verdicts == sorted(verdicts, key=outcomes.index)
 
 
+@pytest.mark.slow
 def test_chosen_values_and_those_of_the_fit(folder, tmp_path):
     """The design's own fit gives what is not written beside it."""
     result = calibrate(folder, "--truth", "fit,sigma=0.15", "--below", "0.01", "--json")

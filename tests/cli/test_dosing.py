@@ -106,6 +106,7 @@ def test_no_such_file(folder, tmp_path):
     assert command("dose", folder, "--patient", tmp_path / "none.toml").code == UNREADABLE
 
 
+@pytest.mark.slow
 def test_estimates_have_no_posterior(tmp_path, patient):
     estimated = write(tmp_path / "fit", fit=FIT + 'method = "focei"\n')
     assert command("fit", estimated, "--no-report").code == CLEAN

@@ -51,6 +51,7 @@ def test_a_small_grid(computed):
     assert not (out.parent / ".power").exists()
 
 
+@pytest.mark.slow
 def test_workers_give_the_same_table(model, computed):
     out = model.parent / "workers"
     assert command("power", model, *GRID, "--out", out, "--dask", 2).code == CLEAN

@@ -140,6 +140,7 @@ def test_a_window_upside_down(folder):
     assert "the first is not below the second" in found.complaint
 
 
+@pytest.mark.slow
 def test_an_interrupt_leaves_no_half_files(folder, per_kg, monkeypatch):
     """What an earlier simulation wrote stays as it was."""
     assert command("simulate", folder, "--regimen", per_kg, "--subjects", 9).code == CLEAN

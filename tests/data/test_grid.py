@@ -88,7 +88,7 @@ TIMES = st.lists(
 )
 
 
-@pytest.mark.parametrize("interpolation", ["nocb", "locf"])
+@pytest.mark.parametrize("interpolation", ["nocb", pytest.param("locf", marks=pytest.mark.slow)])
 def test_predictions_of_the_records_stay(read, interpolation):
     data = read(text(ROWS), columns=COLUMNS, interpolation=interpolation)
     before = predicted(data)

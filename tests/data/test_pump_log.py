@@ -237,6 +237,7 @@ def test_units_of_the_log(faults, options, key, said):
     assert said in str(problem)
 
 
+@pytest.mark.slow
 def test_a_long_log(log, faults):
     rows = [f"{hour},{hour + 1},{1 + hour % 2}" for hour in range(MOST_STEPS + 1)]
     assert len(log("\n".join(["start,stop,rate", *rows[:-1], ""])).steps) == MOST_STEPS

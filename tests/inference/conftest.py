@@ -35,14 +35,6 @@ def finish(sampler: Sampler, state: Any = None) -> Posterior:
     return sampler.posterior(state)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def compile_once(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Samplers that compile to the same program share it for the session."""
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-
-
 @pytest.fixture(scope="session")
 def finished() -> Callable[..., Posterior]:
     return finish

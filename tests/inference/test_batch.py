@@ -81,6 +81,7 @@ def test_a_trial_agrees_with_a_fit_of_its_own(trials, batch, fitted):
         assert abs(own.mean() - alone.mean()) < 6 * error, name
 
 
+@pytest.mark.slow
 def test_a_trial_that_fails_is_refitted_by_nuts_and_says_so(trials, batch):
     model, _ = trials
     hopeless = Sampler(seed=3, draws=100, ess=1e5)

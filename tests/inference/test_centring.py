@@ -3,6 +3,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from popk.inference.centring import centring_weights, information
 from popk.population.events import arrange
@@ -22,6 +23,7 @@ def values_of(model, events, **changed):
     return {**values, **{name: jnp.asarray(value) for name, value in changed.items()}}
 
 
+@pytest.mark.slow
 def test_weights_of_the_normal_normal_model(steady_state):
     """At steady state log DV = log rate - log CL + eps: the information is n / sigma²."""
     model = steady_state.problem.model

@@ -16,6 +16,7 @@ def handed_over(course, finished):
         return sampler, finished(sampler)
 
 
+@pytest.mark.slow
 def test_the_posterior_is_that_of_nuts_and_says_why(handed_over):
     _, posterior = handed_over
     assert posterior.method["name"] == "nuts"
@@ -23,6 +24,7 @@ def test_the_posterior_is_that_of_nuts_and_says_why(handed_over):
     assert posterior.draws["TVCL"].shape == (4, 30)
 
 
+@pytest.mark.slow
 def test_progress_is_that_of_the_sampler_at_work(handed_over):
     sampler, _ = handed_over
     state = sampler.start()

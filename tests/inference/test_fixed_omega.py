@@ -8,6 +8,7 @@ from popk.population.model import Model
 from popk.spec.model import ModelSpec
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [pytest.param("nuts", marks=pytest.mark.slow), "ensemble"])
 def test_a_fixed_omega_is_sampled_around(steady_state, prepared, method):
     content = steady_state.problem.model.spec.model_dump()

@@ -111,6 +111,7 @@ def z_score(values, true):
     return float((values.mean() - true) / (values.std() / np.sqrt(size)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threshold", [0.5, 5.0])
 def test_second_tries_leave_the_distribution_as_it_is(threshold, monkeypatch):
     # A low threshold: tries are many, and the ways back differ from the ways there

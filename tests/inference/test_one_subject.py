@@ -57,6 +57,7 @@ def test_padding_changes_nothing(count):
 PULSES = [{"infusion": "1 ug/h", "duration": "1 h"}, {"pause": "1 h"}, {"bolus": "1 ug"}]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("times", "shape"), [(5, (8,)), (20, (1, 64))])
 def test_many_doses_have_room(times, shape):
     """Beyond some number of doses there is a loop over all steps."""
@@ -79,6 +80,7 @@ def test_covariates_that_change_have_room_too():
     assert row_likelihoods(case, events) == pytest.approx(row_likelihoods(case, bare), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_the_mean_weight_is_the_marginal_likelihood():
     """By adaptive quadrature with many nodes, for two populations."""
     case = model(correlation={"parameters": ["CL", "V"]})

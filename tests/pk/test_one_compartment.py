@@ -256,6 +256,7 @@ def _derivatives(steps, place, past, p):
     return both
 
 
+@pytest.mark.slow
 def test_first_and_second_derivatives(record, laid_out, tabulated, exact_log_c):
     """Against differences of the reference in 40 digits, whose error is below 1e-12."""
     histories = [history_of(record, regimen, 2, 13, before=[0]) for regimen in REGIMENS]

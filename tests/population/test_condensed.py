@@ -116,6 +116,8 @@ def arranged(spec, read):
     return of
 
 
+SHORT = ("infusions and resets, combined", "small with covariates, lognormal")
+"""The other cases are for `make validate`."""
 QUICKLY = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 """Compiled in half the time: each program runs a few times only."""
 
@@ -150,7 +152,9 @@ def pointwise(model, events):
     return np.asarray(log_p(values, events))[events.observed]
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [c if c in SHORT else pytest.param(c, marks=pytest.mark.slow) for c in CASES]
+)
 def test_the_density_stays_the_same(case, arranged):
     """With its gradient, and each observation's part in the order of the file."""
     model, events = arranged(case)
@@ -164,6 +168,7 @@ def test_the_density_stays_the_same(case, arranged):
     np.testing.assert_allclose(pointwise(model, found)[order], wanted, rtol=1e-11, atol=1e-11)
 
 
+@pytest.mark.slow
 def test_several_tiles(arranged, monkeypatch):
     """Some of them without any row of a block."""
     lines = [line.replace("A,", f"{who},", 1) for who in range(5) for line in
@@ -257,6 +262,7 @@ def test_events_stay_as_they_are_where_sums_are_long(addl, condensed, arranged):
     assert (found is events) != condensed
 
 
+@pytest.mark.slow
 def test_rows_that_fill_up_do_not_matter(arranged):
     """Whatever they hold: data, bounds, doses."""
     censored = [sample("A", 30 + i, 1.0, 1, 0.1 * (i % 2)) for i in range(17)]

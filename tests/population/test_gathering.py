@@ -38,6 +38,7 @@ def at_places(values, place):
     return jnp.where(place < 0, 0.0, jnp.asarray(values)[..., np.maximum(place, 0)])
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(
     sizes=st.sampled_from([1, 5, 32, 33, 70]).flatmap(

@@ -61,7 +61,11 @@ KINDS = {
     },
 }  # fmt: skip
 IN_FLOAT32 = ("lognormal", "correlated t", "one eta, additive error")
-kinds = pytest.mark.parametrize("kind", KINDS)
+FIRST = ("correlated, combined error", "scaled, with every relation")
+"""Between them they have everything; the others are long and for `make validate`."""
+kinds = pytest.mark.parametrize(
+    "kind", [k if k in FIRST else pytest.param(k, marks=pytest.mark.slow) for k in KINDS]
+)
 KEY = jax.random.key(3)
 
 
@@ -160,6 +164,7 @@ def test_without_etas_it_is_the_population_prediction(prepared):
     np.testing.assert_allclose(bare.parameters["CL"], 0.5)
 
 
+@pytest.mark.slow
 def test_the_posterior_is_the_same_at_any_centring(built):
     """Same named values, same density once the Jacobian of x -> eta is taken out."""
     model, events, flat, _, point = built("correlated t")
@@ -197,6 +202,7 @@ def test_correlated_t_etas_have_their_degrees_of_freedom_in_common(built):
     assert "df_V" not in prior_centre(model, events)
 
 
+@pytest.mark.slow
 def test_numpyro_tools_take_the_model(prepared):
     model, events = prepared(V={"variability": None})
     prior = Predictive(model, num_samples=4)(KEY, events)

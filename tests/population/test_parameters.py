@@ -181,6 +181,7 @@ def test_with_normal_data_x_is_standard_normal(x, known, sigma, omegas):
     np.testing.assert_allclose(found, -0.5 * (x**2).sum(), rtol=1e-9, atol=size)
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(x=xs, known=knowledge(count=2))
 def test_what_is_known_leaves_out_relative_etas(x, known):

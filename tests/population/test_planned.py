@@ -75,6 +75,7 @@ steps = st.lists(
 UNITS = (ItemUnits("h", "mg", "mg/L"), ItemUnits("day", "ug", "ug/L"))
 
 
+@pytest.mark.slow
 @settings(max_examples=12)
 @random(
     steps=steps,

@@ -75,6 +75,7 @@ def test_etas_follow_their_distribution(whole):
     assert np.corrcoef(z.mean(axis=1), rho)[0, 1] > 0.2
 
 
+@pytest.mark.slow
 def test_what_is_not_given_is_drawn_from_its_prior(design):
     truth = simulate(jax.random.key(3), *design, TRIALS, given={"TVV": 6.0}).truth
     assert stats.kstest(truth["TVCL"], stats.lognorm(1.0).cdf).pvalue > 1e-3
@@ -134,6 +135,7 @@ def test_the_key_decides(design, whole):
     assert np.unique(whole.truth["CL"]).size == 2 * TRIALS
 
 
+@pytest.mark.slow
 def test_another_key_in_float32(design, whole):
     with jax.enable_x64(False):
         found = simulate(jax.random.key(1), *design, TRIALS, given=POPULATION)

@@ -220,7 +220,6 @@ def popk(*arguments: object) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["blinatumomab-infants", "phenobarb-neonates"])
 def test_the_reports_of_both_fits(browser, name, tmp_path):
     shutil.copytree(ROOT / "models", tmp_path / "models")

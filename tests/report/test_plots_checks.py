@@ -88,7 +88,7 @@ DRAWN = {
 }
 
 
-@pytest.fixture(scope="module", params=[1, 60])
+@pytest.fixture(scope="module", params=[1, pytest.param(60, marks=pytest.mark.slow)])
 def checks(request):
     return made(request.param)
 
@@ -131,6 +131,7 @@ def test_synthetic_data_are_called_so_and_others_not(checks, name):
             assert ("SYNTHETIC DATA" in figure.get_suptitle()) == called
 
 
+@pytest.mark.slow
 def test_files_are_the_same_each_time_and_only_of_what_was_computed():
     few = made(2, censored=False)
     files = of_checks(few)

@@ -78,6 +78,7 @@ def test_content_hash_is_of_the_content(fitted):
     assert content_hash(other) != content_hash(spec)
 
 
+@pytest.mark.slow
 def test_constants_do_not_stop_convergence(study):
     """A volume that is known is the same in every draw: no failure of the sampler."""
     known = Parameter(unit="L", typical=Fixed(prior="fixed", value=8.0))

@@ -86,6 +86,7 @@ def outcomes(found):
     return {verdict.check: verdict.outcome for verdict in verdicts_of(found)}
 
 
+@pytest.mark.slow
 def test_a_sound_program_passes(sound):
     assert outcomes(sound) == {
         "ranks": "passed",
@@ -108,6 +109,7 @@ def test_a_sound_program_passes(sound):
     assert sound.missed == 0
 
 
+@pytest.mark.slow
 def test_css_follows_from_clearance(sound):
     own = sound.individuals
     assert list(own.index.unique("quantity")) == ["CL", "Css"]
@@ -123,6 +125,7 @@ def test_css_follows_from_clearance(sound):
     np.testing.assert_allclose(ratio, 1.0, atol=0.3)
 
 
+@pytest.mark.slow
 def test_a_broken_likelihood_is_caught(design, monkeypatch):
     """Residual SD taken for 1.4 times what it is: the data are simulated with the right one."""
     right = popk.population.residual._log_normal
@@ -185,6 +188,7 @@ def chosen(design):
     return calibrate(jax.random.key(2), model("sound"), design, WAVE, truth=truth, dose=dose)
 
 
+@pytest.mark.slow
 def test_chosen_truths(chosen):
     # What is not named has its prior's median; of a gamma prior that is its mean
     assert chosen.truth == {"TVCL": 1.3, "omega_CL": pytest.approx(0.3), "sigma": 0.7}
@@ -200,6 +204,7 @@ def test_chosen_truths(chosen):
     assert row["bias_percent"] == pytest.approx(100 * row["bias"] / 1.3)
 
 
+@pytest.mark.slow
 def test_at_a_truth_far_out_in_the_prior_coverage_does_not_fail(chosen):
     assert chosen.parameters.loc["sigma", "bias"] < 0
     assert chosen.parameters.loc["sigma", "coverage"] < 0.8
@@ -223,6 +228,7 @@ def test_trials_do_not_depend_on_how_they_are_cut(pieces):
     np.testing.assert_allclose(*truth, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_piece_that_was_sent_gives_the_same_bit_for_bit(pieces, sound):
     again = done(pickle.loads(pickle.dumps(pieces[1])))
     np.testing.assert_array_equal(again.ranks, sound.ranks[WAVE:])

@@ -29,6 +29,7 @@ def outcomes(found):
     return {own.check: own.outcome for own in found.verdicts}
 
 
+@pytest.mark.slow
 def test_of_estimates_there_is_all_but_what_needs_a_posterior(estimated):
     found = checks(estimated)
     own = outcomes(found)

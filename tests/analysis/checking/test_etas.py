@@ -27,6 +27,7 @@ def test_an_eta_that_goes_with_a_covariate_is_found(steady_state, drawn):
     assert found.shrinkage["CL"] == pytest.approx(1 - eta.std(ddof=1) / omega)
 
 
+@pytest.mark.slow
 def test_levels_are_compared_by_their_ranks(read, model, drawn):
     rows = ["ID,TIME,AMT,RATE,DV,EVID,MDV,BSA,SEX"]
     for i in range(12):

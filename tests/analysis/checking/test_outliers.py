@@ -14,6 +14,7 @@ def test_the_largest_of_so_many_exceeds_the_bound_in_one_study_of_twenty(count):
     assert inside == pytest.approx(0.95)
 
 
+@pytest.mark.slow
 def test_probabilities_are_shares_of_the_draws(steady_state, drawn):
     model, data = steady_state.problem
     subjects = data.subjects
@@ -45,6 +46,7 @@ def test_points_are_judged_by_their_residuals(steady_state, drawn):
     assert len(found.named_points) == far.sum() > 0
 
 
+@pytest.mark.slow
 def test_a_heavy_tailed_eta_is_measured_on_its_own_scale(model, read, infants, columns, drawn):
     spread = {"distribution": "student_t", "df": 4.0, "sd": {"prior": "halfnormal", "scale": 0.5}}
     data = read(infants, columns=columns)

@@ -54,6 +54,7 @@ def test_without_a_nominal_dose_there_is_no_css(fitted):
     assert list(found.table.index) == ["CL median", "CL minimum", "CL maximum"]
 
 
+@pytest.mark.slow
 def test_too_few_at_steady_state_are_no_sample(fitted, infants):
     first, *rest = infants.splitlines()
     early = [row.replace(",48,0,0", ",25,0,0").replace(",90,0,0", ",26,0,0") for row in rest]

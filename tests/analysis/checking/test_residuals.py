@@ -17,6 +17,7 @@ def table(values, rng):
     )
 
 
+@pytest.mark.slow
 def test_of_standard_normal_numbers_they_reject_as_often_as_they_should():
     rng = np.random.default_rng(1)
     found = [npde_tests(table(rng.standard_normal(150), rng)) for _ in range(150)]

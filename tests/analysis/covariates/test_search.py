@@ -70,7 +70,11 @@ def candidates(steady_state):
 
 @pytest.mark.parametrize(
     ("forward", "backward"),
-    [pytest.param(0.9999, 0.05, marks=pytest.mark.slow), (0.9999, 1e-6), (1e-6, 1e-9)],
+    [
+        pytest.param(0.9999, 0.05, marks=pytest.mark.slow),
+        pytest.param(0.9999, 1e-6, marks=pytest.mark.slow),
+        (1e-6, 1e-9),
+    ],
 )
 def test_every_step_is_that_of_the_exact_likelihood(steady_state, candidates, forward, backward):
     model, data = steady_state.problem

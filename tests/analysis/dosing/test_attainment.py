@@ -94,6 +94,7 @@ def test_from_priors_alone(compiled):
     assert 0.05 < best["probability"] < 0.5
 
 
+@pytest.mark.slow
 def test_a_given_cohort_without_weight_has_no_dose_per_kg(small_fit):
     infants = cohort({"BSA": np.full((9, 1), 0.4)}, {"BSA": "m^2"})
     found = attainment(small_fit(), WINDOW, infants, bases=["ug/m^2/day", "ug/day"])

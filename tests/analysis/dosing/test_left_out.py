@@ -91,6 +91,7 @@ def as_patient(data):
     )
 
 
+@pytest.mark.slow
 def test_two_infants(case):
     """As data sets of their own, and as patient files."""
     z = []

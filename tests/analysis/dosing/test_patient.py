@@ -32,6 +32,7 @@ def dosed(fit):
     return of
 
 
+@pytest.mark.slow
 def test_one_concentration(dosed):
     found = dosed(target={"css": "0.7 ng/mL"})
     table, css = found.summary, found.draws["Css"]
@@ -127,6 +128,7 @@ def test_a_time_after_the_end_is_allowed(dosed):
     assert found.present.value == pytest.approx(15.0)
 
 
+@pytest.mark.slow
 def test_boluses_have_no_css(dosed):
     found = dosed([(2.0, 600.0)], given=[{"bolus": "1 ug"}])
     assert (found.present, found.recommended) == (None, None)
@@ -185,6 +187,7 @@ def test_before_the_first_dose_a_limit_is_no_fault(dosed):
     np.testing.assert_allclose(found.draws["CL"], dosed().draws["CL"], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_before_the_first_dose_with_an_error_that_allows_it():
     sd = {"prior": "halfnormal", "scale": 50.0}
     fit = populated(model(residual={"error": "additive", "sd": sd}), sigma=60.0)

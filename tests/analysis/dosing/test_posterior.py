@@ -227,6 +227,7 @@ def test_without_samples_it_is_the_population():
     is_normal(np.log(found.parameters["V"] / (3.0 * AREA)), 0.0, KNOWN["omega_V"], DRAWS)
 
 
+@pytest.mark.slow
 def test_draws_in_which_the_subject_is_impossible_do_not_count():
     """A linear effect that the data of the others allow, and this weight does not."""
     effect = {
@@ -251,6 +252,7 @@ def test_the_same_seed_gives_the_same_draws():
     assert not np.array_equal(first.parameters["CL"], other.parameters["CL"])
 
 
+@pytest.mark.slow
 def test_patients_share_one_program():
     fit = populated(model(name="a model of its own"))
     for count in range(6):

@@ -54,6 +54,7 @@ def one_by_one(model, effect, fitted, events):
             yield both[0].ofv - both[1].ofv
 
 
+@pytest.mark.slow
 def test_it_is_the_ratio_of_each_trial_s_own_maxima(trials, found):
     expected = np.array(list(one_by_one(*trials)))
     np.testing.assert_allclose(found.change, expected, atol=1e-3)

@@ -33,6 +33,7 @@ def found(steady, plan, told):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_each_cell_has_its_rates(found, told):
     assert list(found.cells.index) == [(8, 0.5), (8, 1.0)]
     assert (found.ratios, found.infants) == ((0.5, 1.0), (8,))
@@ -47,6 +48,7 @@ def test_each_cell_has_its_rates(found, told):
     assert [news[:2] for news in told] == [(1, 2), (2, 2)]
 
 
+@pytest.mark.slow
 def test_it_says_what_it_is_about(found):
     assert found.effect == "CL_AGE_below"
     assert found.label == "AGE < 6 month against not"
@@ -57,12 +59,14 @@ def test_it_says_what_it_is_about(found):
     assert "One number of infants" in found.notes[0]
 
 
+@pytest.mark.slow
 def test_error_rates_are_those_at_one(found):
     pd.testing.assert_series_equal(
         found.type_one.loc[8], found.cells.loc[(8, 1.0)], check_names=False
     )
 
 
+@pytest.mark.slow
 def test_who_computes_makes_no_difference(steady, plan, found):
     def one_by_one(function, pieces, *, key, watch):
         assert key == found.key
@@ -73,6 +77,7 @@ def test_who_computes_makes_no_difference(steady, plan, found):
     pd.testing.assert_frame_equal(again.trials, found.trials, check_exact=True)
 
 
+@pytest.mark.slow
 def test_a_cell_does_not_depend_on_the_grid(steady, plan, found):
     alone = power(steady, plan, [0.5], [8], TRIALS, values=TRUTH, likelihood_ratio=False)
     pd.testing.assert_frame_equal(

@@ -64,6 +64,7 @@ def test_the_truth_of_a_model_is_its_priors_medians(steady):
     assert set(truth) == set(steady.population_names)
 
 
+@pytest.mark.slow
 def test_the_truth_of_a_fit_is_its_posteriors_medians(small_fit, steady):
     fit = small_fit()
     truth = truth_of(fit, None, steady.spec.covariates[0])

@@ -48,6 +48,7 @@ def test_early_samples_tell_of_v_and_late_ones_of_cl(bare):
     assert table.attrs["infusion"]
 
 
+@pytest.mark.slow
 def test_one_sample_is_that_of_a_design_with_it(sampled):
     """A row against the expected errors of the design with one more sample."""
     model, time = model_of(), 10.0
@@ -92,6 +93,7 @@ def test_what_the_assay_cannot_measure_tells_nothing(bare):
     assert (limited["information_V"] <= free["information_V"] + 1e-9).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("criterion", ["determinant", "log_ratio"])
 @pytest.mark.parametrize("n", [3, 4])
 def test_no_other_choice_is_better(bare, criterion, n):

@@ -66,6 +66,7 @@ def infused(tmp_path_factory):
     return of
 
 
+@pytest.mark.slow
 def test_of_steady_states_it_is_the_exact_information(steady_state, drawn):
     """With V known log Css is normal, and linear in log TVCL and the effect."""
     model, data = steady_state.problem
@@ -86,6 +87,7 @@ def test_of_steady_states_it_is_the_exact_information(steady_state, drawn):
     assert not any(column.endswith("_V") for column in table)
 
 
+@pytest.mark.slow
 def test_slopes_are_those_of_the_closed_form(infused, drawn):
     table = information(drawn(SPEC, infused()))
     draws = drawn(SPEC, infused()).samples.draws

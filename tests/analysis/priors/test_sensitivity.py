@@ -159,6 +159,7 @@ def tight(wrong, steady_state):
     return sensitivity(fit(wrong, steady_state.problem.data, Sampler(seed=3)))
 
 
+@pytest.mark.slow
 def test_the_data_alone_are_maximum_likelihood(wrong, tight, steady_state):
     estimate = maximum(wrong, steady_state.problem.data, Sampler(method="agq", nodes=5)).estimate
     for name in wrong.population_names:

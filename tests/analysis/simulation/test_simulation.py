@@ -107,6 +107,7 @@ def test_a_given_cohort(small_fit):
     np.testing.assert_allclose(own["Css"]["a"], own["Css"]["b"], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_growth_raises_the_dose_of_the_next_step(small_fit):
     course = infusion("15 ug/m^2/day", "28 day").then(pause("14 day"))
     virtual = Virtual(age=("1 month", "2 month"), grow=True)
@@ -169,6 +170,7 @@ def test_a_linear_effect_beyond_its_range_is_refused(compiled):
     assert "no CL or V above 0" in found
 
 
+@pytest.mark.slow
 def test_boluses_only(small_fit):
     found = simulate(small_fit(), bolus("2 ug/m^2").then(pause("1 day")).repeat(3), 10)
     assert "Css" not in found.summary.index.get_level_values("quantity")

@@ -59,6 +59,7 @@ def estimates(tmp_path_factory):
     return maximum(Model(ModelSpec.model_validate(spec)), data, Sampler(method="focei"))
 
 
+@pytest.mark.slow
 def test_of_estimates_draws_have_their_standard_errors(estimates):
     found = source_of(estimates, uncertainty=True, seed=1)
     assert found.of == "estimates"
@@ -75,6 +76,7 @@ def test_of_estimates_draws_have_their_standard_errors(estimates):
     )
 
 
+@pytest.mark.slow
 def test_estimates_without_errors_are_refused(estimates):
     from dataclasses import replace
 
