@@ -42,6 +42,7 @@ def mixed(fitted, estimates):
     return compare(fitted, *estimates, names=("bayes", "bare", "additive"), checks=False)
 
 
+@pytest.mark.slow
 def test_parameters_stand_side_by_side(mixed, fitted, estimates):
     table, own = mixed.parameters, parameters(fitted)
     for name in own.index:
@@ -54,6 +55,7 @@ def test_parameters_stand_side_by_side(mixed, fitted, estimates):
     assert table.loc["TVV", "additive_sds"] == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_other_units_are_not_subtracted(mixed):
     row = mixed.parameters.loc["TVCL"]
     assert row["unit"] == "L/h/kg or L/h"
@@ -61,6 +63,7 @@ def test_other_units_are_not_subtracted(mixed):
     assert np.isfinite(row["additive_sds"])
 
 
+@pytest.mark.slow
 def test_objective_functions_only_of_estimates(mixed, estimates):
     table = mixed.objective
     assert list(table.index) == ["bare", "additive"]
@@ -71,6 +74,7 @@ def test_objective_functions_only_of_estimates(mixed, estimates):
     assert any("credible" in note for note in mixed.notes)
 
 
+@pytest.mark.slow
 def test_models_are_told_apart(mixed):
     assert mixed.changes["additive"] == ("residual lognormal → additive",)
     (line,) = mixed.changes["bare"]
@@ -98,6 +102,7 @@ def test_against_itself_nothing_is_different_and_loo_is_arviz_s(fitted):
                                       found.vpcs[second].table[column])  # fmt: skip
 
 
+@pytest.mark.slow
 def test_of_other_data_only_parameters_are_compared(fitted):
     dv = fitted.data.dv.copy()
     dv[fitted.data.observed] *= 1.1
@@ -116,6 +121,7 @@ def test_covariates_read_in_another_way_are_no_other_observations(fitted):
     assert same_observations(fitted, other)
 
 
+@pytest.mark.slow
 def test_ofv_by_other_approximations_is_not_subtracted(fitted, estimates):
     own = estimates[0]
     method = dict(own.provenance.method) | {"name": "laplace"}

@@ -51,7 +51,11 @@ def rejected(values, key="together"):
 
 @pytest.mark.parametrize(
     ("below", "trials"),
-    [(1.0, 10), pytest.param(None, 100, marks=SLOW), pytest.param(1.0, 100, marks=SLOW)],
+    [
+        pytest.param(1.0, 10, marks=SLOW),
+        pytest.param(None, 100, marks=SLOW),
+        pytest.param(1.0, 100, marks=SLOW),
+    ],
 )
 def test_of_the_right_model_they_are_standard_normal(found, below, trials):
     """Over so many seeds; one row in seven lies below the limit where there is one."""

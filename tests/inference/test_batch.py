@@ -62,6 +62,7 @@ def test_a_trial_does_not_depend_on_those_beside_it(trials, batch, fitted):
         np.testing.assert_allclose(one[:, :5], other[:, :5], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_trial_agrees_with_a_fit_of_its_own(trials, batch, fitted):
     model, _ = trials
     leaves, tree = jax.tree.flatten(batch.events_of([2]))

@@ -101,7 +101,7 @@ def test_quadrature_has_converged(steady_state, truth):
     np.testing.assert_allclose(truth.sd, finer.sd, rtol=1e-6)
 
 
-@pytest.mark.parametrize("method", SAMPLERS)
+@pytest.mark.parametrize("method", [pytest.param("nuts", marks=pytest.mark.slow), "ensemble"])
 def test_posterior_means_and_sds_are_the_exact_ones(
     steady_state, truth, prepared, finished, method
 ):

@@ -40,7 +40,7 @@ def row_likelihoods(case, events):
     return float(per_subject(own.row_log_likelihood, events)[0]), float(own.log_prior[0])
 
 
-@pytest.mark.parametrize("count", range(6))
+@pytest.mark.parametrize("count", [pytest.param(0, marks=pytest.mark.slow), 1, 2, 3, 4, 5])
 def test_padding_changes_nothing(count):
     case = model()
     bare = events_of(case, count)
@@ -116,6 +116,7 @@ def test_from_the_prior_alone_all_weights_are_the_likelihoods():
         assert abs(below - 0.1) < SIGMAS * math.sqrt(0.09 / DRAWS)
 
 
+@pytest.mark.slow
 def test_no_tail_of_the_prior_is_out_of_reach():
     """No weight is above the likelihood over the prior's share: one limit, far from the prior."""
     case = model(cl={"variability": lognormal(distribution="student_t", df=1)})

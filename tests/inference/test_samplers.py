@@ -108,6 +108,7 @@ def test_log_likelihood_of_each_observation(run, course):
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_same_seed_same_draws_and_other_seed_other_draws(run, course, prepared, finished, settings):
     assert same(finished(prepared(course.problem, **settings, seed=1)), run[2])
     other = finished(prepared(course.problem, **settings, seed=2))

@@ -220,12 +220,15 @@ def popk(*arguments: object) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize(
+    "commands", [("fit",), pytest.param(("fit", "report"), marks=pytest.mark.slow)], ids=" ".join
+)
 @pytest.mark.parametrize("name", ["blinatumomab-infants", "phenobarb-neonates"])
-def test_the_reports_of_both_fits(browser, name, tmp_path):
+def test_the_reports_of_both_fits(browser, name, commands, tmp_path):
     shutil.copytree(ROOT / "models", tmp_path / "models")
     folder = tmp_path / "fits" / name
     shutil.copytree(ROOT / "fits" / name, folder, ignore=shutil.ignore_patterns("results", ".*"))
-    for command in ("fit", "report"):
+    for command in commands:
         popk(command, folder)
         path = folder / "results" / "report.html"
         assert path.stat().st_size < 5_000_000

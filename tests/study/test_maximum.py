@@ -83,7 +83,9 @@ def test_individuals_are_empirical_bayes(phenobarb):
     assert ((table["CL_q5"] < mode) & (mode < table["CL_q95"])).all()
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method", [pytest.param(m, marks=pytest.mark.slow) if m == "laplace" else m for m in METHODS]
+)
 def test_a_folder_keeps_the_estimates(folder, replace_in, method):
     replace_in(folder / "fit.toml", 'method = "nuts"', f'method = "{method}"\nsamples = 200')
     study = open_study(folder)

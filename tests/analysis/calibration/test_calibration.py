@@ -279,6 +279,7 @@ def test_workers_give_the_same_bit_for_bit_also_if_one_dies(design, sound):
     assert bits(gathered(work, parts, 0.0)) == bits(sound)
 
 
+@pytest.mark.slow
 def test_trials_that_miss_the_gate_are_counted(design, monkeypatch):
     hopeless = Sampler(draws=50, ess=1e6, precision="float32")
     # Repairs take long and would miss it too

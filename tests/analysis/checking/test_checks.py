@@ -46,6 +46,7 @@ def test_of_estimates_there_is_all_but_what_needs_a_posterior(estimated):
     pd.testing.assert_frame_equal(again.vpc.table, found.vpc.table)
 
 
+@pytest.mark.slow
 def test_a_wrong_prediction_fails_loudly_and_names_its_figure(estimated):
     """The same estimates beside data that are two thirds higher from the third sample on."""
     data = estimated.data

@@ -92,6 +92,7 @@ def test_savage_dickey_is_the_ratio_of_marginal_likelihoods(steady_state, fitted
             assert against == pytest.approx(exact, rel=8 * found.error / found.against + 0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["conditional", "kernel"])
 def test_the_prior_of_a_linear_effect_is_cut_where_a_factor_would_be_negative(
     steady_state, linear, monkeypatch, method

@@ -73,7 +73,7 @@ def candidates(steady_state):
     [
         pytest.param(0.9999, 0.05, marks=pytest.mark.slow),
         pytest.param(0.9999, 1e-6, marks=pytest.mark.slow),
-        (1e-6, 1e-9),
+        pytest.param(1e-6, 1e-9, marks=pytest.mark.slow),
     ],
 )
 def test_every_step_is_that_of_the_exact_likelihood(steady_state, candidates, forward, backward):

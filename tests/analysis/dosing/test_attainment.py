@@ -30,6 +30,7 @@ def of_normal(dose):
     return norm.cdf((np.log(900) - middle) / OMEGA) - norm.cdf((np.log(500) - middle) / OMEGA)
 
 
+@pytest.mark.slow
 def test_per_m2_it_is_a_normal_probability(small_fit):
     """Dose and CL go with BSA: the window is an interval of a log-normal CL per m²."""
     found = attainment(certain(small_fit), WINDOW, doses=["10 ug/m^2/day"])

@@ -112,6 +112,7 @@ def test_a_sample_before_the_start(fit):
     assert (table[table["TIME"] <= 0].iloc[:, 1:] == 0.0).all(axis=None)
 
 
+@pytest.mark.slow
 def test_of_a_bolus(fit):
     data = infant(fit.model, [(2.0, 600.0)], given=[{"bolus": "1 ug"}])
     own = one_posterior(fit, data)

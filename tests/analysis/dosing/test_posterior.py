@@ -193,7 +193,7 @@ def on_grid(density, scale, points=701, width=3.0):
     return grid, [np.cumsum(p.sum(axis=axis)) - 0.5 * p.sum(axis=axis) for axis in (1, 0)]
 
 
-SLOW = ("correlated", "proportional", "relative, additive", "heavy tails, combined")
+SLOW = ("correlated", "correlated t", "proportional", "relative, additive", "heavy tails, combined")
 
 
 @pytest.mark.parametrize(

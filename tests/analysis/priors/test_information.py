@@ -111,6 +111,7 @@ def test_slopes_are_those_of_the_closed_form(infused, drawn):
     assert table["sd_V"].min() < 0.5 * table.attrs["sd"]["V"]
 
 
+@pytest.mark.slow
 def test_a_limit_of_the_assay_ends_what_late_samples_teach(infused, drawn):
     data = infused()
     events = np.argwhere(data.observed)[::7]

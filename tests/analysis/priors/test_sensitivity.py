@@ -201,6 +201,7 @@ def test_weakly_informative_priors_raise_nothing(steady_state):
     assert [verdict.outcome for verdict in verdicts_of(table)] == [PASSED] * 3
 
 
+@pytest.mark.slow
 def test_a_wrong_prior_is_in_conflict(tight):
     row = tight.loc["TVCL"]
     assert row["diagnosis"] == CONFLICT
@@ -215,6 +216,7 @@ def test_a_wrong_prior_is_in_conflict(tight):
     assert "2024;34:57" in conflict.source
 
 
+@pytest.mark.slow
 def test_words_for_what_is_strong_and_what_is_not_known(tight):
     table = tight.copy()
     table["conflict_p"] = 0.5

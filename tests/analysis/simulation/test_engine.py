@@ -184,7 +184,7 @@ def test_what_varies_can_be_switched(task, small_fit):
     assert len(drawn) > 1
 
 
-@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("precision", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 def test_moments_are_those_of_the_population(task, small_fit, precision):
     """Log CL per m² and log residuals: mean and variance by the law of total variance."""
     count = 4000
@@ -205,6 +205,7 @@ def test_moments_are_those_of_the_population(task, small_fit, precision):
     assert abs((residual**2).mean() - (draws["sigma"] ** 2).mean()) < 4.0 * error
 
 
+@pytest.mark.slow
 def test_the_model_file_alone_gives_the_prior_predictive(task, compiled):
     source = source_of(compiled, uncertainty=True, seed=1)
     count = 4000

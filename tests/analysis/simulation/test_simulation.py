@@ -19,6 +19,7 @@ STANDARD = infusion("15 ug/m^2/day", "28 day")
 HALF = infusion("7.5 ug/m^2/day", "28 day")
 
 
+@pytest.mark.slow
 def test_regimens_meet_the_same_subjects(small_fit):
     """Half the dose is half of everything: same infants, same CL, same errors."""
     found = simulate(
