@@ -17,7 +17,7 @@ SMALLER = {
     "popk calibrate models/infusion_1cpt_bsa.toml --design fits/blinatumomab-infants "
     "--replicates 1000": "--replicates 16",
     "popk bootstrap fits/blinatumomab-infants": "--replicates 64",
-    'popk power fits/blinatumomab-infants --young 0.5 --below "50 pg/mL"':
+    'popk power fits/blinatumomab-infants --young 0.5 --below "50 pg/mL" --no-likelihood-ratio':
         '--ratios "0.5, 1" --infants "8, 12" --trials 16',
 }  # fmt: skip
 """Command to options that come after its own and win."""

@@ -14,6 +14,7 @@ from popk.report import html
 from popk.report.html import page
 from popk.report.page import drawn
 from popk.report.page.drawn import Drawn
+from popk.report.page.provenance import commands
 from tests.report.studies import EVIL
 
 SECTIONS = (
@@ -213,6 +214,24 @@ def test_without_checks_every_section_says_how_to_fill_it(whole):
     assert "Not checked" in card
     # No heading without anything under it
     assert not re.search(r"<h[23][^>]*>[^<]*</h[23]>\s*</(div|section)>", text)
+
+
+def test_commands_are_those_that_gave_what_is_there(whole):
+    record = {"replicates": 200, "seed": 3, "stratified_by": ""}
+    refitted = replace(
+        whole.gathered,
+        bootstrap={"case": record, "parametric": record | {"stratified_by": "AGE"}},
+        influence={"seed": 4},
+    )
+    folder = whole.gathered.folder
+    assert commands(refitted) == (
+        f"popk fit {folder}",
+        f"popk diagnose {folder}",
+        f"popk covariates {folder}",
+        f"popk bootstrap {folder} --kind case --replicates 200 --seed 3",
+        f"popk influence {folder} --seed 4",
+        f"popk report {folder}",
+    )
 
 
 def test_stale_results_are_called_so_first(whole):

@@ -35,6 +35,14 @@ def commands(of: "Gathered") -> tuple[str, ...]:
         lines.append(f"popk covariates {of.folder}")
     if of.search_steps is not None:
         lines.append(f"popk search {of.folder}")
+    lines += [
+        f"popk bootstrap {of.folder} --kind {kind} --replicates {own['replicates']} "
+        f"--seed {own['seed']}"
+        for kind, own in of.bootstrap.items()
+        if not own["stratified_by"]  # where strata were cut is not in the record
+    ]
+    if of.influence is not None:
+        lines.append(f"popk influence {of.folder} --seed {of.influence['seed']}")
     return (*lines, f"popk report {of.folder}")
 
 
