@@ -194,7 +194,11 @@ class Wave:
             look = [i for i, text in enumerate(wrong) if spent[i] or not text]
             if not look:
                 continue
-            found = diagnosed(columns[look])
+            found = Found(*(a[look] for a in few))
+            if p < columns.shape[-1]:
+                rest = diagnosed(columns[look, :, :, p:])
+                both = zip(found, rest, strict=True)
+                found = Found(*(np.concatenate(parts, axis=1) for parts in both))
             self._hope([group[i] for i in look], drawn, found)
             energies = np.stack([np.concatenate(self.energies[group[i]], axis=1) for i in look])
             wrong = wrong_in(found, self.plan.settings.ess, energies, self.plan.labels)

@@ -87,6 +87,16 @@ def test_quantities_do_not_depend_on_those_beside_them(monkeypatch):
         np.testing.assert_allclose(one, other, rtol=1e-12)
 
 
+@pytest.mark.parametrize("count", [60, 61])
+def test_single_precision_is_sorted_like_double(count):
+    """By integers, where signs, zeros of both signs and equal draws have to come out right."""
+    single = chains_of(7, 8, count, 0.3, 0.2).astype(np.float32)
+    single[:, ::7] = 0.0
+    single[:, 3::7] = -0.0
+    for one, other in zip(effective(single, 2), effective(single.astype(float), 2), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_draw_that_is_no_number_spoils_its_own_quantity_alone(bad):
     draws = chains_of(5, 4, 50, 0.0, 0.0)
