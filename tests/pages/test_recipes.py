@@ -80,7 +80,7 @@ def test_the_style_is_the_house_s(followed):
 @pytest.mark.slow
 def test_the_recipes_tests_pass(followed):
     said = in_copy(
-        followed, "-m", "pytest", "-n", "0", "-q", "tests/population/test_covariates.py",
+        followed, "-m", "pytest", "-n", "0", "-v", "tests/population/test_covariates.py",
         "tests/population/test_residual.py", "-k", "saturating or root",
     )  # fmt: skip
     assert int(said.split(" passed")[0].split()[-1]) >= 6

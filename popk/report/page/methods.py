@@ -104,8 +104,10 @@ def _effect(effect: "CovariateEffect") -> str:
             return f"{name} changed with a power of {by} (reference {effect.reference})."
         case "maturation":
             return f"{name} matured with {by} (sigmoid)."
-        case relation:
+        case "linear" | "exponential" as relation:
             return f"{name} changed with {by} by a {relation} relation around {effect.center}."
+        case relation:  # one that has been added
+            return f"{name} changed with {by} by a {relation} relation."
 
 
 def _size(of: "Gathered", cite: _Cited) -> str:
