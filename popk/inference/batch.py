@@ -21,7 +21,7 @@ from popk.inference.machine import CHUNK, Machine
 from popk.inference.nuts import Nuts
 from popk.inference.posterior import Posterior, run_through
 from popk.inference.programs import compiled, kept, one_at_a_time
-from popk.inference.threads import as_finished, on_gpu, real_type
+from popk.inference.threads import as_finished, on_gpu, real_type, unshared
 from popk.inference.trials import Trials, replaced
 from popk.inference.wave import Found, Plan, Wave, diagnosed, wrong_in
 from popk.population.condensed import of_one_trial, of_trials, subjects_differ, trial_axes
@@ -70,6 +70,10 @@ class Batch:
     settings: Settings = field(default_factory=Settings)
     wave: int | None = None
     pilot: Events | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "events", unshared(self.events))
+        object.__setattr__(self, "pilot", unshared(self.pilot))
 
     @property
     def trials(self) -> int:

@@ -22,7 +22,7 @@ from popk.inference.lockstep import Chains
 from popk.inference.machine import CHUNK, WARMUP, Machine, Tuned, trial_seeds
 from popk.inference.posterior import Posterior, Progress
 from popk.inference.programs import kept
-from popk.inference.threads import cores, on_gpu
+from popk.inference.threads import cores, on_gpu, unshared
 from popk.population.events import Events
 from popk.population.model import Model
 from popk.population.parameters import Known
@@ -90,6 +90,9 @@ class Ensemble:
     model: Model
     events: Events
     settings: Settings
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "events", unshared(self.events))
 
     def start(self) -> State:
         """The state before the mode search."""

@@ -14,7 +14,7 @@ from numpyro.infer.util import potential_energy
 from popk.inference.centring import centring_weights
 from popk.inference.draws import collector
 from popk.inference.posterior import Posterior, Progress
-from popk.inference.threads import side_by_side
+from popk.inference.threads import side_by_side, unshared
 from popk.population.events import Events
 from popk.population.flat import FlatDensity, flatten
 from popk.population.model import Model
@@ -65,6 +65,9 @@ class Nuts:
     model: Model
     events: Events
     settings: Settings
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "events", unshared(self.events))
 
     def start(self) -> State:
         """Initial states: the centre of the priors, jittered."""

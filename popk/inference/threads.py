@@ -36,6 +36,16 @@ def real_type() -> type[np.floating]:
     return np.float64 if double_precision() else np.float32
 
 
+def unshared(tree: A) -> A:
+    """The same with NumPy arrays of its own, for what is computed in a precision of its own.
+
+    JAX remembers by the array itself, not by the precision, what a NumPy array became when a
+    program took it for a constant (0.10: `_canonicalize_ndarray_dtype`): the same array would be
+    float32 in float64 computations afterwards.
+    """
+    return jax.tree.map(lambda a: np.array(a) if isinstance(a, np.ndarray) else a, tree)
+
+
 def as_finished(work: Callable[[A], B], items: Sequence[A]) -> Iterator[tuple[int, B]]:
     """Do the work on every item, as many at once as there are cores; yield them as they finish."""
     settled = _settings()

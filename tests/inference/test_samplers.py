@@ -1,12 +1,17 @@
 """What every sampler promises: `popk.inference.posterior.Sampler`."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.stats import norm
 
+from popk.inference.batch import Batch
+from popk.inference.ensemble import Ensemble
+from popk.inference.nuts import Nuts
 from popk.population.condensed import condense
 from popk.population.events import arrange
+from popk.spec.fit import Sampler
 from popk.study.folder import load_state, save_state
 
 # [sampler] of each method, as short as it may be
@@ -135,6 +140,27 @@ def test_saved_and_resumed_half_way(run, course, prepared, finished, settings, t
     other = prepared(course.problem, **settings, seed=1)
     for state in (states[1], states[-2]):
         assert same(finished(other, saved_and_loaded(state, tmp_path / "state")), posterior)
+
+
+def test_a_fit_in_single_precision_leaves_the_arrays_as_they_are(course):
+    """JAX remembers by the array what it became as a constant, also in the other precision."""
+    model = course.problem.model
+    events, _ = condense(arrange(model.spec, course.problem.data)[0])
+    with jax.enable_x64(False):
+        # Kept, with what was traced for them
+        nuts = Nuts(model, events, Sampler(method="nuts", chains=1, precision="float32"))
+        ensemble = Ensemble(model, events, Sampler(chains=16, precision="float32"))
+        batch = Batch(model, events, Sampler(precision="float32"))
+        kernel = nuts.start().kernels[0]
+        constants = [
+            jax.make_jaxpr(lambda own=own: jax.tree.map(jnp.asarray, own.events))()
+            for own in (nuts, ensemble, batch)
+        ]
+    assert kernel.z["TVCL"].dtype == np.float32
+    assert constants
+    with jax.enable_x64(True):
+        for leaf in jax.tree.leaves(events):
+            assert jnp.asarray(leaf).dtype == np.asarray(leaf).dtype
 
 
 @pytest.mark.slow  # compiles once more

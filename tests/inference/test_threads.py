@@ -3,9 +3,12 @@
 import itertools
 import time
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from popk.inference.threads import cores, in_order
+from popk.inference.threads import cores, in_order, unshared
 
 
 def test_results_come_in_the_order_of_the_items():
@@ -35,3 +38,15 @@ def test_an_error_reaches_the_caller():
     assert [next(found) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(ValueError, match="three"):
         next(found)
+
+
+def test_arrays_of_a_precision_of_their_own():
+    """What a program of another precision took for a constant is what it was."""
+    whole = {"a": np.arange(3.0), "b": jnp.arange(2)}
+    with jax.enable_x64(False):
+        own = unshared(whole)
+        taken = jax.make_jaxpr(lambda x: x + own["a"])(np.float32(1.0))
+    assert taken.consts[0].dtype == np.float32
+    assert own["b"] is whole["b"]
+    with jax.enable_x64(True):
+        assert jnp.asarray(whole["a"]).dtype == np.float64

@@ -217,7 +217,7 @@ def _fitted(batch: Batch, what: str, tell: Told) -> Trials:
 def _double(events: Events) -> Events:
     """In float64: likelihoods are maximised there."""
     return jax.tree.map(
-        lambda a: np.asarray(a, np.float64) if np.asarray(a).dtype.kind == "f" else np.asarray(a),
+        lambda a: np.array(a, np.float64) if np.asarray(a).dtype.kind == "f" else np.array(a),
         events,
     )
 

@@ -27,7 +27,7 @@ from popk.study.fit import fit
 from popk.study.folder import open_study
 from popk.study.maximum import maximum
 
-INFANTS = Path(__file__).parents[2] / "fits" / "blinatumomab-infants"
+INFANTS = Path(__file__).parents[3] / "fits" / "blinatumomab-infants"
 
 
 class Conjugate:
