@@ -22,7 +22,7 @@ from popk.inference.lockstep import Chains
 from popk.inference.machine import CHUNK, WARMUP, Machine, Tuned, trial_seeds
 from popk.inference.posterior import Posterior, Progress
 from popk.inference.programs import kept
-from popk.inference.threads import cores, on_gpu, unshared
+from popk.inference.threads import on_gpu, unshared
 from popk.population.events import Events
 from popk.population.model import Model
 from popk.population.parameters import Known
@@ -274,7 +274,9 @@ class Ensemble:
 
     @property
     def _groups(self) -> int:
-        return 1 if on_gpu() else min(2, cores())
+        # Also where there is one core: groups have keys of their own, and a seed is to give the
+        # same draws there
+        return 1 if on_gpu() else 2
 
     @property
     def _target(self) -> float:

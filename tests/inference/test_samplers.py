@@ -1,5 +1,7 @@
 """What every sampler promises: `popk.inference.posterior.Sampler`."""
 
+import os
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -161,6 +163,17 @@ def test_a_fit_in_single_precision_leaves_the_arrays_as_they_are(course):
     with jax.enable_x64(True):
         for leaf in jax.tree.leaves(events):
             assert jnp.asarray(leaf).dtype == np.asarray(leaf).dtype
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be taken away")
+def test_one_core_gives_the_draws_of_two(run, course, prepared, finished, settings):
+    every = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(every)})
+    try:
+        posterior = finished(prepared(course.problem, **settings, seed=1))
+    finally:
+        os.sched_setaffinity(0, every)
+    assert same(posterior, run[2])
 
 
 @pytest.mark.slow  # compiles once more
