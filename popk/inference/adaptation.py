@@ -143,7 +143,7 @@ def dispersed(
     subjects, k, p = arrow.cross.shape[-3:]
     standard = np.stack([rng.standard_normal((CANDIDATES * distinct, size)) for rng in rngs])
     shared = standard[..., :p]
-    own = standard[..., p:].reshape(len(centre), -1, subjects, k)
+    own = standard[..., p:].reshape(*standard.shape[:2], subjects, k)
     each = np.einsum("bnkp,bcp->bcnk", arrow.cross, shared, optimize=True)
     each += np.einsum("bnkl,bcnl->bcnk", arrow.subject, own, optimize=True)
     moved = np.einsum("bpq,bcq->bcp", arrow.population, shared, optimize=True)

@@ -66,7 +66,7 @@ def adjoint(arrow: Arrow, g: Float[Array, "chain d"]) -> Float[Array, "chain d"]
 
 def _split(arrow: Arrow, vector: Array) -> tuple[Array, Array]:
     subjects, k, p = arrow.cross.shape
-    return vector[:, :p], vector[:, p:].reshape(-1, subjects, k)
+    return vector[:, :p], vector[:, p:].reshape(len(vector), subjects, k)
 
 
 class Precision(NamedTuple):

@@ -6,6 +6,7 @@ an ensemble of its own, then by NUTS, and its row says so. Nothing of a trial de
 it is fitted with.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -175,7 +176,7 @@ class Batch:
         p, n = len(self.names), self.events.subjects
         individual = []
         for one in columns:
-            own = one[..., p:].reshape(-1, len(self.parameters), n)
+            own = one[..., p:].reshape(math.prod(one.shape[:2]), len(self.parameters), n)
             quantiles = np.quantile(own, [0.05, 0.5, 0.95], axis=0)
             individual.append(np.stack([own.mean(axis=0), *quantiles], axis=-1))
         return Trials(

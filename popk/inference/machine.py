@@ -116,7 +116,7 @@ class Machine:
             lambda x: self.gradients(x, centring),
             np.concatenate([mode.vector[:, :p], np.zeros_like(mode.vector[:, p:])], axis=1),
             p,
-            k,
+            (self.events.subjects, k),
             difference,
         )
         arrow = laplace_arrow(mode, precision)
@@ -138,10 +138,10 @@ class Machine:
         difference = 1e-4 if double_precision() else 1e-2
         centre = np.asarray(flat.start if start is None else start, dtype=float)
         first = np.tile(centre, (self.trials, 1))
-        p, k = flat.population, flat.individual
+        p, each = flat.population, (self.events.subjects, flat.individual)
         if subjects_differ(self.events):
             first[:, p:] = 0.0  # zero but for the rounding of other trials' covariates
-        return find_mode(lambda x: self.gradients(x, none), first, p, k, difference)
+        return find_mode(lambda x: self.gradients(x, none), first, p, each, difference)
 
     def warm(
         self, tuned: Tuned, stage: int, seeds: UInt32[np.ndarray, " trial"], target: float

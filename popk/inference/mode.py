@@ -64,7 +64,7 @@ def find_mode(
     gradients: Gradients,
     start: Float[np.ndarray, "trial d"],
     population: int,
-    individual: int,
+    individual: tuple[int, int],
     difference: float,
 ) -> Mode:
     """Newton steps over the population; the subjects' modes are followed on the way.
@@ -76,11 +76,12 @@ def find_mode(
     start
         [trial, d] where to begin.
     population, individual
-        Length of the population part and numbers of each subject.
+        Length of the population part; how many subjects there are, and numbers of each (0 where
+        nothing varies between them).
     difference
         Step of the finite differences, about the cube root of the precision.
     """
-    probe = _probe(gradients, start.shape[1], population, individual, difference)
+    probe = _probe(gradients, population, *individual, difference)
     vector = probe.subject_modes(np.array(start), MOST_INNER_STEPS)
     here = probe.objective(vector)
     inverse = np.linalg.inv(here.parts.schur)
@@ -121,21 +122,21 @@ def subject_modes(
     gradients: Gradients,
     start: Float[np.ndarray, "trial d"],
     population: int,
-    individual: int,
+    individual: tuple[int, int],
     difference: float,
 ) -> tuple[Float[np.ndarray, "trial d"], Precision]:
     """The subjects' modes for given population numbers, and the curvature there."""
-    probe = _probe(gradients, start.shape[1], population, individual, difference)
+    probe = _probe(gradients, population, *individual, difference)
     vector = probe.subject_modes(np.array(start), MOST_INNER_STEPS)
     return vector, probe.precision(vector)[0]
 
 
-def _probe(gradients: Gradients, size: int, p: int, k: int, h: float) -> "_Probe":
-    directions = np.zeros((p + k, size))
+def _probe(gradients: Gradients, p: int, n: int, k: int, h: float) -> "_Probe":
+    directions = np.zeros((p + k, p + n * k))
     directions[:p, :p] = np.eye(p)
     for j in range(k):
         directions[p + j, p + j :: k] = 1.0
-    return _Probe(gradients, p, k, h, directions)
+    return _Probe(gradients, p, n, k, h, directions)
 
 
 class _Objective(NamedTuple):
@@ -176,6 +177,7 @@ class _Probe(NamedTuple):
 
     gradients: Gradients
     p: int
+    n: int
     k: int
     h: float
     directions: Float[np.ndarray, "direction d"]
@@ -259,7 +261,7 @@ class _Probe(NamedTuple):
         gradient = gradient.reshape(shape)
         with np.errstate(invalid="ignore", over="ignore"):  # a step too far has no curvature
             slopes = (gradient[:, :, self.k :] - gradient[:, :, : self.k]) / (2.0 * self.h)
-            each = slopes[..., self.p :].reshape(*slopes.shape[:3], -1, self.k)
+            each = self._each(slopes[..., self.p :])
             curvature = np.moveaxis(each, 2, -1)
             _, log_volume = np.linalg.slogdet(0.5 * (curvature + np.swapaxes(curvature, -1, -2)))
         total = np.nan_to_num(log_volume, posinf=0.0, neginf=0.0).sum(axis=-1)
@@ -274,4 +276,4 @@ class _Probe(NamedTuple):
         return out
 
     def _each(self, flat: np.ndarray) -> np.ndarray:
-        return flat.reshape(*flat.shape[:-1], -1, self.k)
+        return flat.reshape(*flat.shape[:-1], self.n, self.k)

@@ -36,7 +36,7 @@ def test_the_mode_and_the_curvature_of_a_normal(seed):
     rng = np.random.default_rng(seed)
     precisions = np.stack([arrow_precision(rng) for _ in range(3)])
     modes = 2.0 * rng.standard_normal((3, SIZE))
-    found = find_mode(normal(precisions, modes), np.zeros((3, SIZE)), P, K, 1e-4)
+    found = find_mode(normal(precisions, modes), np.zeros((3, SIZE)), P, (SUBJECTS, K), 1e-4)
     assert found.found.all()
     covariances = np.linalg.inv(precisions)
     sds = np.sqrt(np.einsum("tii->ti", covariances))
@@ -84,7 +84,7 @@ def test_it_is_the_mode_with_the_subjects_integrated_out(seed):
     rng = np.random.default_rng(seed)
     sd = 0.3
     data = 1.0 + 0.8 * rng.standard_normal(12) + sd * rng.standard_normal(12)
-    found = find_mode(hierarchical(data, sd), np.zeros((1, 14)), 2, 1, 1e-4)
+    found = find_mode(hierarchical(data, sd), np.zeros((1, 14)), 2, (12, 1), 1e-4)
     assert found.found.all()
     mu, log_omega = found.vector[0, :2]
     grid = np.linspace(-3, 2, 20_001)
@@ -110,7 +110,7 @@ def test_a_step_too_far_is_taken_back():
         lost = np.abs(points[..., :P]).max(axis=-1) > 2.0
         return np.where(lost, np.nan, value), np.where(lost[..., None], np.nan, slope)
 
-    found = find_mode(gradients, np.full((1, SIZE), -1.5), P, K, 1e-4)
+    found = find_mode(gradients, np.full((1, SIZE), -1.5), P, (SUBJECTS, K), 1e-4)
     assert found.found.all()
     assert np.abs(found.vector - modes).max() < 0.2
 
@@ -119,6 +119,6 @@ def test_a_density_that_is_nowhere_a_number_is_not_found_and_says_so():
     def gradients(points):
         return np.full(points.shape[:2], np.nan), np.full(points.shape, np.nan)
 
-    found = find_mode(gradients, np.zeros((2, SIZE)), P, K, 1e-4)
+    found = find_mode(gradients, np.zeros((2, SIZE)), P, (SUBJECTS, K), 1e-4)
     assert not found.found.any()
     assert np.isfinite(found.covariance).all()
